@@ -1,0 +1,5 @@
+// sys: the only door to the Linux kernel, by FFI, and its fake twin. Owns network namespaces, sockets made in
+// them, SEQPACKET sockets with passed fds, commands run in a namespace, limits and usage of processes.
+// May import kit, errors, model, koffi, node:net, node:dgram, node:fs and node:child_process.
+// Must not know the mesh: no pods, no ports with a meaning, no policies, no protocols above TCP and UDP.
+export type * from './kernel.ts';
