@@ -2,4 +2,18 @@
 // them, SEQPACKET sockets with passed fds, commands run in a namespace, limits and usage of processes.
 // May import kit, errors, model, koffi, node:net, node:dgram, node:fs and node:child_process.
 // Must not know the mesh: no pods, no ports with a meaning, no policies, no protocols above TCP and UDP.
+export {
+  CommandError,
+  checkCommand,
+  outputLimit,
+  runCommand,
+  spawnInNetns,
+  systemPath,
+  type CommandOptions,
+  type CommandResult,
+  type RunCommand,
+} from './command.ts';
 export type * from './kernel.ts';
+export { linuxKernel } from './linux-kernel.ts';
+export { netnsOfProcess, sameNetns } from './netns.ts';
+export { SystemError } from './system-error.ts';

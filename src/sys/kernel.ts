@@ -1,5 +1,6 @@
 // The kernel as the mesh sees it: network namespaces and the sockets made in them. An interface, so that
 // programs can be tried against the fake twin. Addresses are kit's, fds are plain numbers owned by the caller.
+import type { Socket } from 'node:net';
 import type { SocketAddress } from '#/kit/index.ts';
 
 /** An open network namespace. Disposing closes the fd; sockets made in it live on. */
@@ -54,6 +55,12 @@ export interface TcpConnectOptions extends Omit<TcpSocketOptions, 'family'> {
   readonly port: number;
 }
 
+/** What node:net lets a socket be told at its birth. */
+export interface SocketOptions {
+  /** Default true: a proxy passes each half on. */
+  readonly allowHalfOpen?: boolean | undefined;
+}
+
 export interface UdpSocketOptions {
   readonly netns?: Netns | undefined;
   readonly host: string;
@@ -82,9 +89,21 @@ export interface Kernel {
   inNetns<T>(netns: Netns | undefined, fn: () => T): T;
   /** A bound, listening socket, for `server.listen({fd})`. */
   tcpListener(options: TcpListenerOptions): number;
-  /** A marked, bound, unconnected socket. See `connectTcp` for how node:net takes it over. */
+  /**
+   * Dials: `tcpSocket`, taken over by node:net, which then connects it. Returns at once with a connecting
+   * socket; its 'connect' or 'error' event follows. Throws only if the socket cannot be made or bound.
+   */
+  connect(options: TcpConnectOptions & SocketOptions): Socket;
+  /**
+   * A marked, bound, unconnected socket. `new net.Socket({fd}).connect({host, port})` connects it in its own
+   * namespace; both must be in one tick, or the socket fails with ENOTCONN. `connect` does just that.
+   */
   tcpSocket(options: TcpSocketOptions): number;
-  /** `tcpSocket`, then starts a non-blocking connect; what becomes of it shows at the first read or write. */
+  /**
+   * `tcpSocket`, then a connect by system call, which is under way when this returns, or done, on loopback.
+   * `new net.Socket({fd})` then has no 'connect' event: `write('', done)` waits, failure shows as a read error.
+   * Prefer `connect`, which costs no more and has both.
+   */
   tcpConnect(options: TcpConnectOptions): number;
   /** A bound datagram socket, for `dgram.Socket.bind({fd})`. */
   udpSocket(options: UdpSocketOptions): number;
