@@ -5,7 +5,7 @@
 export const ioOwners: Readonly<Record<string, { rooms: readonly string[]; why: string }>> = {
   koffi: { rooms: ['sys'], why: 'system calls go through one door that has a fake twin' },
   'node:net': {
-    rooms: ['sys', 'ztunnel', 'cni', 'lab', 'waypoint'],
+    rooms: ['sys', 'tunnel', 'ztunnel', 'cni', 'lab', 'waypoint'],
     why: 'sockets are made by sys, in a given netns, with a given mark',
   },
   'node:dgram': { rooms: ['sys', 'lab', 'ztunnel'], why: 'datagram sockets are made by sys' },

@@ -1,0 +1,185 @@
+// HTTP/2 frames (RFC 9113): numbers, and the writer that lays frames one behind the other for one write.
+
+export const frameType = {
+  data: 0,
+  headers: 1,
+  priority: 2,
+  rstStream: 3,
+  settings: 4,
+  pushPromise: 5,
+  ping: 6,
+  goaway: 7,
+  windowUpdate: 8,
+  continuation: 9,
+} as const;
+
+export const flag = { endStream: 0x1, ack: 0x1, endHeaders: 0x4, padded: 0x8, priority: 0x20 } as const;
+
+export const setting = {
+  headerTableSize: 1,
+  enablePush: 2,
+  maxConcurrentStreams: 3,
+  initialWindowSize: 4,
+  maxFrameSize: 5,
+  maxHeaderListSize: 6,
+} as const;
+
+export const h2Error = {
+  noError: 0,
+  protocolError: 1,
+  internalError: 2,
+  flowControlError: 3,
+  settingsTimeout: 4,
+  streamClosed: 5,
+  frameSizeError: 6,
+  refusedStream: 7,
+  cancel: 8,
+  compressionError: 9,
+  connectError: 10,
+  enhanceYourCalm: 11,
+} as const;
+export type H2ErrorCode = (typeof h2Error)[keyof typeof h2Error];
+
+const errorNames = new Map<number, string>(Object.entries(h2Error).map(([name, code]) => [code, name]));
+
+/** `refusedStream`, or the number if the peer made one up. */
+export function h2ErrorName(code: number): string {
+  return errorNames.get(code) ?? `error ${code}`;
+}
+
+export const preface: Buffer = Buffer.from('PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n', 'latin1');
+export const frameHeaderSize = 9;
+export const maxStreamId = 0x7fffffff;
+export const maxWindow = 0x7fffffff;
+
+const smallestSlab = 4 * 1024;
+const largestSlab = 256 * 1024;
+
+/**
+ * Lays frames one behind the other, payloads included, so that a turn's frames are one write. The copy costs
+ * less than a vectored write, for which TLS would copy as well. The slab grows with use and can be let go when idle.
+ */
+export class FrameWriter {
+  #sealed: Buffer[] = [];
+  #slab: Buffer = Buffer.allocUnsafeSlow(smallestSlab);
+  #start = 0;
+  #end = 0;
+  /** Bytes that wait. */
+  size = 0;
+
+  /** Writes a frame's head and reserves its payload; returns the payload's offset in the slab. */
+  #begin(type: number, flags: number, stream: number, length: number): number {
+    if (this.#end + frameHeaderSize + length > this.#slab.length) this.#grow(frameHeaderSize + length);
+    const slab = this.#slab;
+    let at = this.#end;
+    slab[at++] = length >>> 16;
+    slab[at++] = length >>> 8;
+    slab[at++] = length;
+    slab[at++] = type;
+    slab[at++] = flags;
+    slab[at++] = stream >>> 24;
+    slab[at++] = stream >>> 16;
+    slab[at++] = stream >>> 8;
+    slab[at++] = stream;
+    this.#end = at + length;
+    this.size += frameHeaderSize + length;
+    return at;
+  }
+
+  #grow(atLeast: number): void {
+    this.#seal();
+    const doubled = Math.min(largestSlab, this.#slab.length * 2);
+    this.#slab = Buffer.allocUnsafeSlow(Math.max(doubled, atLeast));
+    this.#start = this.#end = 0;
+  }
+
+  #seal(): void {
+    if (this.#end > this.#start) this.#sealed.push(this.#slab.subarray(this.#start, this.#end));
+    this.#start = this.#end;
+  }
+
+  raw(bytes: Buffer): void {
+    if (this.#end + bytes.length > this.#slab.length) this.#grow(bytes.length);
+    bytes.copy(this.#slab, this.#end);
+    this.#end += bytes.length;
+    this.size += bytes.length;
+  }
+
+  data(stream: number, payload: Buffer, end: boolean): void {
+    const at = this.#begin(frameType.data, end ? flag.endStream : 0, stream, payload.length);
+    if (payload.length > 0) payload.copy(this.#slab, at);
+  }
+
+  /** A header block, cut into HEADERS and CONTINUATION by the peer's largest frame. */
+  headers(stream: number, block: Buffer, end: boolean, maxFrame: number): void {
+    let rest = block;
+    let type: number = frameType.headers;
+    let flags = end ? flag.endStream : 0;
+    do {
+      const part = rest.subarray(0, maxFrame);
+      rest = rest.subarray(maxFrame);
+      const at = this.#begin(type, flags | (rest.length === 0 ? flag.endHeaders : 0), stream, part.length);
+      part.copy(this.#slab, at);
+      type = frameType.continuation;
+      flags = 0;
+    } while (rest.length > 0);
+  }
+
+  rstStream(stream: number, code: number): void {
+    const at = this.#begin(frameType.rstStream, 0, stream, 4);
+    this.#slab.writeUInt32BE(code, at);
+  }
+
+  windowUpdate(stream: number, increment: number): void {
+    const at = this.#begin(frameType.windowUpdate, 0, stream, 4);
+    this.#slab.writeUInt32BE(increment, at);
+  }
+
+  settings(values: readonly (readonly [id: number, value: number])[]): void {
+    let at = this.#begin(frameType.settings, 0, 0, values.length * 6);
+    for (const [id, value] of values) {
+      this.#slab.writeUInt16BE(id, at);
+      this.#slab.writeUInt32BE(value, at + 2);
+      at += 6;
+    }
+  }
+
+  settingsAck(): void {
+    this.#begin(frameType.settings, flag.ack, 0, 0);
+  }
+
+  ping(payload: Buffer, ack: boolean): void {
+    const at = this.#begin(frameType.ping, ack ? flag.ack : 0, 0, 8);
+    payload.copy(this.#slab, at, 0, 8);
+  }
+
+  goaway(lastStream: number, code: number, debug = ''): void {
+    const text = Buffer.from(debug, 'latin1');
+    const at = this.#begin(frameType.goaway, 0, 0, 8 + text.length);
+    this.#slab.writeUInt32BE(lastStream, at);
+    this.#slab.writeUInt32BE(code, at + 4);
+    text.copy(this.#slab, at + 8);
+  }
+
+  /** All that waits, in order. The bytes stay untouched until `reuse`. */
+  take(): Buffer[] {
+    this.#seal();
+    const pieces = this.#sealed;
+    this.#sealed = [];
+    this.size = 0;
+    return pieces;
+  }
+
+  /** Every piece that was taken has been written: the slab may be filled from its start again. */
+  reuse(): void {
+    if (this.size > 0) return;
+    this.#start = this.#end = 0;
+  }
+
+  /** Gives a large slab back while nothing happens. */
+  shrink(): void {
+    if (this.size > 0 || this.#slab.length === smallestSlab) return;
+    this.#slab = Buffer.allocUnsafeSlow(smallestSlab);
+    this.#start = this.#end = 0;
+  }
+}
