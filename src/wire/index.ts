@@ -1,0 +1,9 @@
+// wire: bytes to the model and back. Owns the protobuf messages (gen/ is generated from proto/), the HBONE
+// headers and the ZDS datagrams. May import kit, errors and model. Must not know sockets, files, Kubernetes,
+// or what anyone does with a record: it decodes in full or refuses by name.
+export * from './address.ts';
+export * from './ca.ts';
+export * from './discovery.ts';
+export * from './policy.ts';
+export { WireError } from './wire-error.ts';
+export * from './zds.ts';
