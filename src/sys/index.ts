@@ -16,4 +16,12 @@ export {
 export type * from './kernel.ts';
 export { linuxKernel } from './linux-kernel.ts';
 export { netnsOfProcess, sameNetns } from './netns.ts';
+export {
+  SeqpacketConnection,
+  type Datagram,
+  type PeerCredentials,
+  type SeqpacketConnectOptions,
+  type SeqpacketOptions,
+} from './seqpacket-connection.ts';
+export { SeqpacketServer, type SeqpacketServerOptions } from './seqpacket-server.ts';
 export { SystemError } from './system-error.ts';
