@@ -1,0 +1,5 @@
+// identity: keys, certificate requests, the CA and its client, certificates and their renewal, TLS settings of
+// the mesh. Owns node:tls and node:crypto. May import floors 0–3 and grpc-js. Must not know pods, routes or
+// what is sent over a connection.
+export * from './certificate.ts';
+export * from './rpc.ts';

@@ -1,0 +1,7 @@
+// xds: the incremental aggregated xDS protocol, both ends. Owns streams, nonces, versions, subscriptions,
+// back-off, debouncing. May import floors 0–3, identity (channels, call facts) and grpc-js. Must not know
+// what a resource means: it handles names, versions and bytes.
+export * from './delta-client.ts';
+export * from './delta-server.ts';
+export * from './resource-source.ts';
+export * from './resource-table.ts';

@@ -1,0 +1,27 @@
+// Where a server's resources come from. The server reads through this interface only, and never looks inside
+// a resource.
+
+export interface XdsResource {
+  readonly name: string;
+  /** Opaque; equal versions mean equal bytes. Empty: has none, and is sent again after every reconnect. */
+  readonly version: string;
+  /** The encoded message. */
+  readonly resource: Uint8Array;
+  /** Other names it can be asked for by, on demand. */
+  readonly aliases?: readonly string[];
+  /**
+   * Names that bring it along on demand: a workload lists its services here, and is sent to whoever has asked for
+   * one of them, by name or by alias.
+   */
+  readonly groups?: readonly string[];
+}
+
+export interface ResourceSource {
+  /** By name or by alias. */
+  get(name: string): XdsResource | undefined;
+  all(): Iterable<XdsResource>;
+  /** Those that list `group` among their groups. */
+  members(group: string): Iterable<XdsResource>;
+  /** Calls back with the names that were added, changed or removed, after each change. Dispose to stop. */
+  onChange(callback: (changed: ReadonlySet<string>) => void): Disposable;
+}
