@@ -15,7 +15,9 @@ export {
 } from './command.ts';
 export type * from './kernel.ts';
 export { linuxKernel } from './linux-kernel.ts';
-export { netnsOfProcess, sameNetns } from './netns.ts';
+export { createNetns, deleteNetns } from './netns-mount.ts';
+export { interfaceNames, netnsOfProcess, sameNetns } from './netns.ts';
+export { processUsage, type ProcessUsage } from './process-usage.ts';
 export {
   SeqpacketConnection,
   type Datagram,
@@ -24,4 +26,5 @@ export {
   type SeqpacketOptions,
 } from './seqpacket-connection.ts';
 export { SeqpacketServer, type SeqpacketServerOptions } from './seqpacket-server.ts';
+export { socketFd } from './socket-fd.ts';
 export { SystemError } from './system-error.ts';

@@ -37,11 +37,17 @@ export const libc = {
   eventfd: bind<[number, number]>('int eventfd(unsigned int, int)'),
   write: bind<[number, Memory, number]>('long write(int, void *, unsigned long)'),
   read: bind<[number, Memory, number]>('long read(int, void *, unsigned long)'),
+  // Never fs.openSync: in a worker Node keeps a list of its own fds, and closes again what it finds there.
+  open: bind<[string, number, number]>('int open(const char *, int, int)'),
   close: bind<[number]>('int close(int)'),
   dupCloseOnExec: (fd: number): number => fcntl(fd, 1030 /* F_DUPFD_CLOEXEC */, 0),
-  ioctl: bind<[number, bigint, number]>('int ioctl(int, unsigned long, long)'),
+  ioctl: bind<[number, bigint, Memory]>('int ioctl(int, unsigned long, void *)'),
   getrlimit: bind<[number, Memory]>('int getrlimit(int, void *)'),
   setrlimit: bind<[number, Memory]>('int setrlimit(int, void *)'),
+  unshare: bind<[number]>('int unshare(int)'),
+  mount: bind<[string, string, null, number, null]>(
+    'int mount(const char *, const char *, const char *, unsigned long, const void *)',
+  ),
   umount2: bind<[string, number]>('int umount2(const char *, int)'),
   abort: bind<[], void>('void abort()'),
 };
@@ -60,4 +66,5 @@ export const SOCK_DGRAM = 2;
 export const SOCK_SEQPACKET = 5;
 export const SOCK_NONBLOCK = 0x800;
 export const SOCK_CLOEXEC = 0x80000;
+export const O_CLOEXEC = 0x80000;
 export const CLONE_NEWNET = 0x40000000;
