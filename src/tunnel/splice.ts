@@ -108,7 +108,9 @@ export class Splice implements StreamSink, TurnTask {
     if (reason === undefined) return;
     // What the peer cut off must not look like an orderly end to the application.
     if (!this.#finished) this.#socket.resetAndDestroy();
-    this.#finish({ side: 'tunnel', message: reason.message });
+    // CANCEL is how a proxy passes on that its client went away: ordinary, as a reset on a plain socket is.
+    const ordinary = reason.kind === 'reset' && (reason.code === h2Error.cancel || reason.code === h2Error.noError);
+    this.#finish(ordinary ? undefined : { side: 'tunnel', message: reason.message });
   }
 
   #settle(): void {
