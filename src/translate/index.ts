@@ -1,0 +1,22 @@
+// translate: Kubernetes objects to records of the mesh and to what their status says. One file per kind; each
+// translation is a pure function of an object and look-ups, and MeshIndex runs again only what a change concerns.
+// Imports kit, errors, model. Must not know bytes, sockets, files, the Kubernetes client, or who wants the records.
+export type { AuthorizationPolicyFacts } from './authorization-policy.ts';
+export { marksOf, kinds, readFacts, type FactsByKind, type Kind } from './kinds.ts';
+export type { Lookup } from './lookup.ts';
+export { MeshIndex, type MeshOutput, type Origin, type RecordTable } from './mesh-index.ts';
+export { label as meshLabels, annotation as meshAnnotations } from './names.ts';
+export { objectKey, type ObjectFacts, type SourceObject } from './object.ts';
+export type { PodFacts } from './pod.ts';
+export { podUid } from './pod.ts';
+export { readLabelSelector, matchesSelector, type LabelSelector } from './selector.ts';
+export { autoAllocatedHosts, type ServiceEntryFacts } from './service-entry.ts';
+export type { ServiceFacts } from './service.ts';
+export { defaultSettings, type MeshSettings, type VisibilityPolicy } from './settings.ts';
+export {
+  conditionType,
+  type MeshRecord,
+  type Problem,
+  type Translation,
+  type WantedCondition,
+} from './translation.ts';

@@ -1,0 +1,52 @@
+// What a translation gives: records for the wire, conditions for the object's status, and problems for the log.
+import type { Policy, Service, Workload } from '#/model/index.ts';
+
+export type MeshRecord = Workload | Service | Policy;
+
+export const conditionType = {
+  waypointBound: 'istio.io/WaypointBound',
+  waypointMissing: 'istio.io/WaypointMissing',
+  visibilityApplied: 'istio.io/VisibilityApplied',
+  ztunnelAccepted: 'ZtunnelAccepted',
+  waypointAccepted: 'WaypointAccepted',
+  /** Ours, not upstream's: False while the object holds a value that cannot be used. */
+  valid: 'aura.dev/Valid',
+} as const;
+
+export interface WantedCondition {
+  readonly type: string;
+  readonly status: boolean;
+  readonly reason: string;
+  readonly message: string;
+  /** Only where upstream writes it. */
+  readonly observedGeneration?: number;
+}
+
+/** A part of the object that could not be used as it stands. Logged with the object's name. */
+export interface Problem {
+  /** Where in the object, as `spec.rules[0].from[1].source.ipBlocks`. */
+  readonly field: string;
+  /** What is wrong, and what was done about it. */
+  readonly reason: string;
+}
+
+export interface Translation {
+  readonly records: readonly MeshRecord[];
+  readonly conditions: readonly WantedCondition[];
+  readonly problems: readonly Problem[];
+}
+
+export const emptyTranslation: Translation = { records: [], conditions: [], problems: [] };
+
+/** The condition that tells of problems in kinds for which upstream has none. */
+export function validCondition(problems: readonly Problem[]): readonly WantedCondition[] {
+  if (problems.length === 0) return [];
+  return [
+    {
+      type: conditionType.valid,
+      status: false,
+      reason: 'InvalidValue',
+      message: problems.map((problem) => `${problem.field}: ${problem.reason}`).join('; '),
+    },
+  ];
+}
