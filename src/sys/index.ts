@@ -13,6 +13,9 @@ export {
   type CommandResult,
   type RunCommand,
 } from './command.ts';
+export { fakeCommands, type FakeCommands } from './fake-command.ts';
+export { FakeKernel } from './fake-kernel.ts';
+export type { FakeRedirection } from './fake-network.ts';
 export type * from './kernel.ts';
 export { linuxKernel } from './linux-kernel.ts';
 export { createNetns, deleteNetns } from './netns-mount.ts';

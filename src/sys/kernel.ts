@@ -87,7 +87,10 @@ export interface Kernel {
    * fails the process aborts, since everything after would run in the wrong network.
    */
   inNetns<T>(netns: Netns | undefined, fn: () => T): T;
-  /** A bound, listening socket, for `server.listen({fd})`. */
+  /**
+   * A bound, listening socket, for `server.listen({fd, backlog})`. node:net listens once more, with its own
+   * backlog of 511 unless told.
+   */
   tcpListener(options: TcpListenerOptions): number;
   /**
    * Dials: `tcpSocket`, taken over by node:net, which then connects it. Returns at once with a connecting
@@ -105,7 +108,7 @@ export interface Kernel {
    * Prefer `connect`, which costs no more and has both.
    */
   tcpConnect(options: TcpConnectOptions): number;
-  /** A bound datagram socket, for `dgram.Socket.bind({fd})`. */
+  /** A bound datagram socket, for `dgram.Socket.bind({fd})`, whose 'listening' comes before it returns. */
   udpSocket(options: UdpSocketOptions): number;
   /** Where the client wanted to go before a REDIRECT rule (SO_ORIGINAL_DST, v4 then v6). Undefined: no rule. */
   originalDestination(fd: number): SocketAddress | undefined;

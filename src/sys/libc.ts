@@ -40,6 +40,7 @@ export const libc = {
   // Never fs.openSync: in a worker Node keeps a list of its own fds, and closes again what it finds there.
   open: bind<[string, number, number]>('int open(const char *, int, int)'),
   close: bind<[number]>('int close(int)'),
+  fcntl,
   dupCloseOnExec: (fd: number): number => fcntl(fd, 1030 /* F_DUPFD_CLOEXEC */, 0),
   ioctl: bind<[number, bigint, Memory]>('int ioctl(int, unsigned long, void *)'),
   getrlimit: bind<[number, Memory]>('int getrlimit(int, void *)'),

@@ -6,6 +6,7 @@ import { lastErrno, libc } from './libc.ts';
 import { adoptNetns, duplicateNetns, inNetns, openNetns } from './netns.ts';
 import { SystemError } from './system-error.ts';
 import {
+  checkAddress,
   localAddress,
   originalDestination,
   peerAddress,
@@ -19,6 +20,7 @@ const RLIMIT_NOFILE = 7;
 
 /** See Kernel.connect. Trial: 55 µs of CPU per connection, net.connect 50, `tcpConnect` and a write 60. */
 function connect(o: TcpConnectOptions & SocketOptions): Socket {
+  checkAddress(o.ip, o.port); // node:net would ask DNS for a name
   const fd = tcpSocket({ ...o, family: isV6(o.ip) ? 6 : 4 });
   let socket: Socket;
   try {

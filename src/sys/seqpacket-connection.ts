@@ -31,7 +31,6 @@ export interface SeqpacketConnectOptions extends SeqpacketOptions {
 
 const queueLimit = 100;
 const retryMs = 20;
-const ECONNRESET = 104;
 
 interface Pending {
   readonly bytes: Uint8Array;
@@ -178,7 +177,7 @@ export class SeqpacketConnection implements Disposable {
     if (this.closed) return this.#settle()?.resolve(undefined);
     let received = receiveDatagram(this.#fd, this.#maxDatagram);
     // The peer closed without reading all. Said once, and before what it had sent: that can still be read.
-    if (received === ECONNRESET) received = receiveDatagram(this.#fd, this.#maxDatagram);
+    if (received === errnos.ECONNRESET) received = receiveDatagram(this.#fd, this.#maxDatagram);
     if (received === errnos.EAGAIN || received === errnos.EINTR) return;
     if (typeof received === 'number')
       this.#settle()?.reject(new SystemError('recvmsg', received, `on ${this.#label}`));

@@ -17,7 +17,6 @@ export interface SeqpacketServerOptions extends SeqpacketOptions {
 }
 
 const acceptPauseMs = 100;
-const ECONNREFUSED = 111;
 
 /** Listens at a path. Owns the socket file: removed at close, unless somebody has put another in its place. */
 export class SeqpacketServer implements Disposable {
@@ -111,6 +110,6 @@ function removeStale(path: string, address: Uint8Array): void {
   const errno = connected ? 0 : lastErrno();
   libc.close(probe);
   // EPROTOTYPE and EAGAIN also tell of a listener that lives.
-  if (errno !== ECONNREFUSED) throw new Error(`${path} is in use: another process listens there`);
+  if (errno !== errnos.ECONNREFUSED) throw new Error(`${path} is in use: another process listens there`);
   unlinkSync(path);
 }

@@ -22,16 +22,18 @@ export class SystemError extends Error {
 
 /** The errno numbers that the code tells apart; the same on x86-64 and arm64. */
 export const errnos = {
-  EPERM: 1,
   ENOENT: 2,
   EINTR: 4,
   EBADF: 9,
   EAGAIN: 11,
   EINVAL: 22,
-  EMFILE: 24,
   ENOPROTOOPT: 92,
   EOPNOTSUPP: 95,
   EAFNOSUPPORT: 97,
+  EADDRINUSE: 98,
   EADDRNOTAVAIL: 99,
+  ECONNRESET: 104,
+  ECONNREFUSED: 111,
+  EHOSTUNREACH: 113,
   EINPROGRESS: 115,
 } as const;

@@ -99,7 +99,7 @@ function setKeepAlive(fd: number, keepAlive: KeepAlive): void {
   set(fd, option.keepCount, keepAlive.retries);
 }
 
-function checkAddress(ip: string, port: number): void {
+export function checkAddress(ip: string, port: number): void {
   if (writeSockaddr(ip, port) === 0) throw new TypeError(`'${ip}' is not an IP address`);
   if (!Number.isInteger(port) || port < 0 || port > 65535)
     throw new RangeError(`${port} is not a port (0–65535)`);
@@ -159,14 +159,24 @@ export function tcpSocket(o: TcpSocketOptions): number {
   }
 }
 
+/** Starts a connect; throws what is known at once, EINPROGRESS apart. */
+export function startConnect(fd: number, ip: string, port: number, netns?: Netns): void {
+  const length = writeSockaddr(ip, port);
+  if (libc.connect(fd, sockaddr, length) === 0) return;
+  const errno = lastErrno();
+  if (errno !== errnos.EINPROGRESS)
+    throw new SystemError('connect', errno, `${formatSocketAddress(ip, port)}${where(netns)}`);
+}
+
+/** A socket bound to a port of 127.0.0.1 here and now, so that it is known before the connection is. */
+export function loopbackSocket(): number {
+  return made(create(undefined, AF_INET, SOCK_STREAM), (fd) => bindTo(fd, undefined, '127.0.0.1', 0));
+}
+
 export function tcpConnect(o: TcpConnectOptions): number {
   checkAddress(o.ip, o.port);
   return made(tcpSocket({ ...o, family: isV6(o.ip) ? 6 : 4 }), (fd) => {
-    const length = writeSockaddr(o.ip, o.port);
-    if (libc.connect(fd, sockaddr, length) === 0) return;
-    const errno = lastErrno();
-    if (errno !== errnos.EINPROGRESS)
-      throw new SystemError('connect', errno, `${formatSocketAddress(o.ip, o.port)}${where(o.netns)}`);
+    startConnect(fd, o.ip, o.port, o.netns);
   });
 }
 
