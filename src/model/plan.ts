@@ -53,7 +53,7 @@ export interface HboneHop extends Explained {
   readonly nextHop: SocketAddress;
   /** `:authority` of the CONNECT. */
   readonly authority: string;
-  /** The peer must present one of these. */
+  /** The peer must present one of these. An empty list accepts nobody. */
   readonly expectedIdentities: readonly Identity[];
   /** The workload that terminates this hop (the waypoint's, when there is one). */
   readonly destination: Workload;
@@ -68,7 +68,7 @@ export interface DoubleHbone extends Explained {
   readonly outer: HboneHop;
   /** `host:port`, the same on both layers. */
   readonly authority: string;
-  /** The end of the inner tunnel must present one of these: the identities of the service only. */
+  /** The end of the inner tunnel must present one of these, those of the service only. An empty list accepts nobody. */
   readonly innerIdentities: readonly Identity[];
   readonly service: Service;
 }

@@ -1,7 +1,7 @@
 // A workload: one thing with addresses that sends and takes connections, in most cases a pod.
 // Field by field the `istio.workload.Workload` of the wire, with its defaults filled in.
 import type { Ip } from '#/kit/index.ts';
-import { identityOf, type Identity } from './identity.ts';
+import { identityOf, parseIdentity, type Identity } from './identity.ts';
 
 export const tunnelProtocols = ['TCP', 'HBONE'] as const;
 export type TunnelProtocol = (typeof tunnelProtocols)[number];
@@ -81,6 +81,18 @@ export function workloadIdentity(
   workload: Pick<Workload, 'trustDomain' | 'namespace' | 'serviceAccount'>,
 ): Identity {
   return identityOf(workload.trustDomain, workload.namespace, workload.serviceAccount);
+}
+
+const identities = new WeakMap<Workload, Identity | null>();
+
+/** As workloadIdentity, but undefined where a record's names make none (a slash, an empty part). Made once per record. */
+export function knownIdentity(workload: Workload): Identity | undefined {
+  const kept = identities.get(workload);
+  if (kept !== undefined) return kept ?? undefined;
+  const { trustDomain, namespace, serviceAccount } = workload;
+  const made = parseIdentity(`spiffe://${trustDomain}/ns/${namespace}/sa/${serviceAccount}`);
+  identities.set(workload, made ?? null);
+  return made;
 }
 
 export const emptyLocality: Locality = { region: '', zone: '', subzone: '' };

@@ -1,6 +1,6 @@
 // Workloads by uid, by address, by DNS name, and those of this node by identity.
 import type { Ip } from '#/kit/index.ts';
-import { workloadIdentity, type Identity, type NamespacedHostname, type Workload } from '#/model/index.ts';
+import { knownIdentity, type Identity, type NamespacedHostname, type Workload } from '#/model/index.ts';
 import { OneOrMany } from './one-or-many.ts';
 
 /** How a pod is named to the proxy by the node agent. */
@@ -78,7 +78,7 @@ export class WorkloadIndex {
   hasLocal(identity: Identity): boolean {
     const [, , , , namespace, , serviceAccount] = identity.split('/');
     for (const workload of this.#local.get(`${namespace}/${serviceAccount}`) ?? [])
-      if (workloadIdentity(workload) === identity) return true;
+      if (knownIdentity(workload) === identity) return true;
     return false;
   }
 

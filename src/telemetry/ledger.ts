@@ -1,7 +1,7 @@
 // One entry per connection, one outcome per entry: one line and one set of numbers, whatever ends it first.
 import { MeshError, errorRegistry, errorText, type ErrorCode } from '#/errors/index.ts';
 import type { LogLevel, SocketAddress } from '#/kit/index.ts';
-import { workloadIdentity, type Baggage, type Workload } from '#/model/index.ts';
+import { knownIdentity, type Baggage, type Workload } from '#/model/index.ts';
 import {
   formatAccess,
   type AccessLogFormat,
@@ -88,7 +88,7 @@ function destinationParty(connection: OpenConnection): AccessParty {
       identity: mutualTls ? connection.destinationIdentity : undefined,
       cluster: baggage.clusterId,
     };
-  const identity = destination === undefined ? undefined : workloadIdentity(destination);
+  const identity = destination && knownIdentity(destination);
   return party(address, destination, undefined, mutualTls ? identity : undefined);
 }
 

@@ -1,7 +1,7 @@
 // The labels of the TCP metrics, as text made once per pair of workloads and then kept. The flag stands in the middle
 // of the list and is only known at the end, so the text is held in two halves.
 import type { ResponseFlag } from '#/errors/index.ts';
-import { workloadIdentity, type Baggage, type Identity, type Service, type Workload } from '#/model/index.ts';
+import { knownIdentity, type Baggage, type Identity, type Service, type Workload } from '#/model/index.ts';
 
 /** `source`: the client's proxy reports. */
 export type Reporter = 'source' | 'destination';
@@ -136,7 +136,7 @@ function makeLabels(parties: TrafficParties): TrafficLabels {
       : partyText('destination', fieldsOfBaggage(destinationBaggage));
   const toPrincipal =
     destinationBaggage === undefined && destination !== undefined
-      ? workloadIdentity(destination)
+      ? knownIdentity(destination)
       : parties.destinationIdentity;
   const head =
     `reporter="${parties.reporter}",${from.head}${labelValue(parties.sourceIdentity)}${from.tail}` +
