@@ -4,6 +4,7 @@
 export * from './address.ts';
 export * from './ca.ts';
 export * from './discovery.ts';
+export * from './hbone-headers.ts';
 export * from './policy.ts';
 export { WireError } from './wire-error.ts';
 export * from './zds.ts';
