@@ -14,7 +14,11 @@ const SOL_SOCKET = 1;
 const SCM_RIGHTS = 1;
 
 const cmsgHeader = 16;
-const controlSize = cmsgHeader + maxFds * 4;
+/** What recvmsg may fill: more fds than that, and it says MSG_CTRUNC. */
+const receiveControl = cmsgHeader + maxFds * 4;
+/** `sendDatagram` itself takes more, so that tests can play the bad peer. */
+const maxSentFds = 2 * maxFds;
+const controlSize = cmsgHeader + maxSentFds * 4;
 // struct msghdr: name, namelen, iov, iovlen, control, controllen, flags; then struct iovec; then control.
 const iovAt = 56;
 const controlAt = 72;
@@ -47,6 +51,7 @@ function setControl(length: number): void {
 
 /** Sends one datagram. Returns 0, or the errno (EAGAIN: no room now). */
 export function sendDatagram(fd: number, payload: Uint8Array, fds: readonly number[]): number {
+  if (fds.length > maxSentFds) throw new RangeError(`a message carries at most ${maxSentFds} fds`);
   room(payload.length);
   data.set(payload);
   view.setBigUint64(iovAt + 8, BigInt(payload.length), true);
@@ -74,7 +79,7 @@ export interface Received {
 export function receiveDatagram(fd: number, limit: number): Received | number {
   room(limit);
   view.setBigUint64(iovAt + 8, BigInt(limit), true);
-  setControl(controlSize);
+  setControl(receiveControl);
   const count = libc.recvmsg(fd, bytes, MSG_DONTWAIT | MSG_CMSG_CLOEXEC);
   if (count < 0) return lastErrno();
   const fds = receivedFds(Number(view.getBigUint64(40, true)));

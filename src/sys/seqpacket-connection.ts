@@ -116,8 +116,8 @@ export class SeqpacketConnection implements Disposable {
     if (this.#queue.length >= queueLimit)
       throw new Error(`send on ${this.#label}: ${queueLimit} messages wait; the peer does not read`);
     await new Promise<void>((resolve, reject) => {
-      // A copy: the caller may use its buffer again.
-      this.#queue.push({ bytes: bytes.slice(), fds, resolve, reject });
+      // A copy, since the caller may use its buffer again; Buffer's own slice would not be one.
+      this.#queue.push({ bytes: new Uint8Array(bytes), fds, resolve, reject });
       this.#update();
     });
   }
