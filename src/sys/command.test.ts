@@ -1,10 +1,9 @@
 import assert from 'node:assert/strict';
-import { once } from 'node:events';
 import { mkdtempSync, readFileSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { test } from 'node:test';
-import { CommandError, checkCommand, outputLimit, runCommand, spawnInNetns } from './command.ts';
+import { CommandError, checkCommand, outputLimit, runCommand } from './command.ts';
 import { fakeCommands } from './fake-command.ts';
 import { processUsage } from './process-usage.ts';
 
