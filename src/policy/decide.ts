@@ -38,8 +38,7 @@ export const unknownPolicy = (key: PolicyKey): string => `${errorRegistry.POLICY
 
 /** Judges a connection under a workload's policies. */
 export function decide(set: PolicySet, connection: PolicyConnection, options?: DecideOptions): Verdict {
-  const strict = set.unknown.length > 0 && options?.unknownPolicy !== 'skip';
-  if (set.deny.length === 0 && set.allow.length === 0 && !strict && !hasDryRun(set)) return allowedByDefault;
+  if (isEmpty(set)) return allowedByDefault;
 
   const subject = new Subject(connection);
   let notes: DecisionNote[] | undefined;
@@ -59,7 +58,7 @@ export function decide(set: PolicySet, connection: PolicyConnection, options?: D
       };
     }
 
-  if (strict) {
+  if (set.unknown.length > 0 && options?.unknownPolicy !== 'skip') {
     const missing = set.unknown[0] as PolicyKey;
     for (const key of set.unknown) (notes ??= []).push({ message: 'unknown policy, deny', policy: key });
     return {
@@ -95,4 +94,9 @@ export function decide(set: PolicySet, connection: PolicyConnection, options?: D
   return { allow: false, code: 'POLICY_DENIED', reason: notAllowed, notes };
 }
 
-const hasDryRun = (set: PolicySet): boolean => set.dryRunDeny.length > 0 || set.dryRunAllow.length > 0;
+const isEmpty = (set: PolicySet): boolean =>
+  set.deny.length === 0 &&
+  set.allow.length === 0 &&
+  set.unknown.length === 0 &&
+  set.dryRunDeny.length === 0 &&
+  set.dryRunAllow.length === 0;
