@@ -17,7 +17,8 @@ export interface Logger {
 }
 
 export interface LogOptions {
-  readonly level: LogLevel;
+  /** The least level that is written; a function where it can change. */
+  readonly level: LogLevel | (() => LogLevel);
   readonly format: 'plain' | 'json';
   readonly write: (line: string) => void;
   readonly now?: () => number;
@@ -55,11 +56,16 @@ export function formatPlain(
   return text;
 }
 
+/** Whether a line of `level` is written where `least` is the least level wanted. */
+export function reaches(level: LogLevel, least: LogLevel): boolean {
+  return logLevels.indexOf(level) >= logLevels.indexOf(least);
+}
+
 export function createLogger(options: LogOptions, scope: string): Logger {
-  const least = logLevels.indexOf(options.level);
+  const { level: least } = options;
   const now = options.now ?? Date.now;
   const log = (level: LogLevel, message: string, fields: LogFields = {}): void => {
-    if (logLevels.indexOf(level) < least) return;
+    if (!reaches(level, typeof least === 'function' ? least() : least)) return;
     options.write(
       options.format === 'json'
         ? `${JSON.stringify({ level, time: timestamp(now()), scope, message, ...fields })}\n`

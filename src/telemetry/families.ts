@@ -125,6 +125,7 @@ export const families = {
   ),
   proxiesStarted: counter('workload_manager_proxies_started', 'Pod proxies started', []),
   proxiesStopped: counter('workload_manager_proxies_stopped', 'Pod proxies stopped', []),
+  linesLost: counter('aura_log_lines_lost', 'Log lines lost because the log was not read fast enough', []),
   openFds: gauge('process_open_fds', 'Open file descriptors', []),
   maxFds: gauge('process_max_fds', 'Limit of open file descriptors', []),
   seriesOverflow: counter(

@@ -16,6 +16,7 @@ export {
 export { H2Session, type SessionFailure, type SessionHandlers, type SessionSettings } from './h2/session.ts';
 export { H2Stream, type StreamFailure, type StreamSink } from './h2/stream.ts';
 export * from './hbone.ts';
+export * from './plain-splice.ts';
 export * from './pool.ts';
 export * from './splice.ts';
 export { atEndOfTurn, type TurnTask } from './turn.ts';

@@ -6,5 +6,6 @@ export * from './ca.ts';
 export * from './discovery.ts';
 export * from './hbone-headers.ts';
 export * from './policy.ts';
+export * from './proxy-protocol.ts';
 export { WireError } from './wire-error.ts';
 export * from './zds.ts';

@@ -1,0 +1,27 @@
+// The certificates as /config_dump shows them.
+import { parseCertificate, splitPem, type CertificateManager } from '#/identity/index.ts';
+import type { CertificateDump, CertificateState } from './config-dump.ts';
+
+export function certificateStates(manager: CertificateManager): readonly CertificateState[] {
+  return manager.snapshot().map(({ identity, certificate, error }) => ({
+    identity,
+    state:
+      certificate !== undefined
+        ? 'Available'
+        : error === undefined
+          ? 'Initializing'
+          : `Unavailable: ${error}`,
+    chain: certificate === undefined ? [] : splitPem(certificate.chainPem).map(dump),
+    roots: certificate === undefined ? [] : splitPem(certificate.rootsPem).map(dump),
+  }));
+}
+
+function dump(pem: string): CertificateDump {
+  const { serial, notBefore, notAfter } = parseCertificate(pem);
+  return {
+    pem: Buffer.from(pem).toString('base64'),
+    serialNumber: BigInt(`0x${serial}`).toString(),
+    validFrom: new Date(notBefore).toISOString(),
+    expirationTime: new Date(notAfter).toISOString(),
+  };
+}

@@ -1,0 +1,247 @@
+// The node proxy's configuration, read once from an environment map. Names and defaults are upstream's, so that
+// the same DaemonSet runs either program.
+import { availableParallelism } from 'node:os';
+import { logLevels, type LogLevel } from '#/kit/index.ts';
+import type { WindowSettings } from '#/tunnel/index.ts';
+
+export interface ZtunnelConfig {
+  /** Empty: no control plane; the proxy then knows only what LOCAL_XDS says. */
+  readonly xdsAddress: string;
+  readonly caAddress: string;
+  /** A path, a literal PEM, or SYSTEM. */
+  readonly xdsRootCert: string;
+  readonly caRootCert: string;
+  readonly altXdsHostname?: string;
+  readonly altCaHostname?: string;
+  /** A path or a literal token. Absent: none is sent. */
+  readonly authToken?: string;
+  readonly xdsHeaders: Readonly<Record<string, string>>;
+  readonly caHeaders: Readonly<Record<string, string>>;
+  readonly xdsOnDemand: boolean;
+  readonly clusterId: string;
+  readonly clusterDomain: string;
+  readonly network: string;
+  /** Absent: every workload counts as local. */
+  readonly nodeName?: string;
+  readonly podName: string;
+  readonly podNamespace: string;
+  readonly serviceAccount?: string;
+  readonly instanceIp: string;
+  readonly trustDomain: string;
+  readonly proxyMetadata: Readonly<Record<string, string>>;
+  readonly ipv6: boolean;
+  /** `try`: preserve the client's address if the kernel lets us. */
+  readonly originalSource: 'always' | 'never' | 'try';
+  readonly packetMark: number;
+  readonly zdsPath: string;
+  readonly reusePort: boolean;
+  readonly poolMaxStreams: number;
+  readonly poolIdleMs: number;
+  readonly windows: WindowSettings;
+  readonly keepAlive?: {
+    readonly timeSeconds: number;
+    readonly intervalSeconds: number;
+    readonly retries: number;
+  };
+  readonly userTimeoutMs?: number;
+  readonly drainMs: number;
+  readonly certificateTtlSeconds: number;
+  readonly workers: number;
+  readonly loopbackTunnel: boolean;
+  readonly responseBaggage: boolean;
+  readonly policyLogLevel: 'debug' | 'info';
+  readonly logLevel: LogLevel;
+  readonly logFormat: 'plain' | 'json';
+  readonly ports: {
+    readonly outbound: number;
+    readonly inboundPlaintext: number;
+    readonly inbound: number;
+    readonly admin: number;
+    readonly metrics: number;
+    readonly readiness: number;
+  };
+  /** What a workload's unknown policy means; `skip` is upstream's behaviour. */
+  readonly unknownPolicy: 'deny' | 'skip';
+  /** Connections that one pod may have open through the proxy. */
+  readonly maxConnectionsPerPod: number;
+}
+
+/** A setting that cannot be used. The message names the variable, its value and what is expected. */
+export class ConfigError extends Error {}
+
+type Env = Readonly<Record<string, string | undefined>>;
+
+export function parseZtunnelConfig(env: Env): ZtunnelConfig {
+  const read = reader(env);
+  const proxyMetadata = prefixed(env, 'ISTIO_META_');
+  const keepAlive = {
+    timeSeconds: read.durationMs('KEEPALIVE_TIME', 180_000) / 1000,
+    intervalSeconds: read.durationMs('KEEPALIVE_INTERVAL', 180_000) / 1000,
+    retries: read.number('KEEPALIVE_RETRIES', 9),
+  };
+  const userTimeoutMs = (keepAlive.timeSeconds + keepAlive.retries * keepAlive.intervalSeconds) * 1000;
+  const inCluster = env.KUBERNETES_SERVICE_HOST !== undefined;
+  const istiod = inCluster ? 'https://istiod.istio-system.svc:15012' : 'https://localhost:15012';
+  return {
+    xdsAddress: withScheme(env.XDS_ADDRESS ?? istiod),
+    caAddress: withScheme(read.text('CA_ADDRESS', istiod)),
+    xdsRootCert: read.text('XDS_ROOT_CA', './var/run/secrets/istio/root-cert.pem'),
+    caRootCert: read.text('CA_ROOT_CA', './var/run/secrets/istio/root-cert.pem'),
+    ...optional('altXdsHostname', env.ALT_XDS_HOSTNAME),
+    ...optional('altCaHostname', env.ALT_CA_HOSTNAME),
+    ...optional('authToken', read.text('AUTH_TOKEN', './var/run/secrets/tokens/istio-token')),
+    xdsHeaders: prefixed(env, 'XDS_HEADER_'),
+    caHeaders: prefixed(env, 'CA_HEADER_'),
+    xdsOnDemand: read.flag('XDS_ON_DEMAND', false),
+    clusterId: read.text('ISTIO_META_CLUSTER_ID', read.text('CLUSTER_ID', 'Kubernetes')),
+    clusterDomain: read.text('CLUSTER_DOMAIN', 'cluster.local'),
+    network: env.NETWORK ?? '',
+    ...optional('nodeName', env.NODE_NAME),
+    podName: env.POD_NAME ?? '',
+    podNamespace: env.POD_NAMESPACE ?? '',
+    ...optional('serviceAccount', env.SERVICE_ACCOUNT),
+    instanceIp: read.text('INSTANCE_IP', '1.1.1.1'),
+    trustDomain: read.text('TRUST_DOMAIN', 'cluster.local'),
+    proxyMetadata,
+    ipv6: read.flag('IPV6_ENABLED', true),
+    originalSource:
+      read.flag('ENABLE_ORIG_SRC', undefined) === undefined
+        ? 'try'
+        : read.flag('ENABLE_ORIG_SRC', true)
+          ? 'always'
+          : 'never',
+    packetMark: read.number('PACKET_MARK', 1337),
+    zdsPath: read.text('INPOD_UDS', '/var/run/ztunnel/ztunnel.sock'),
+    reusePort: read.flag('INPOD_PORT_REUSE', true),
+    poolMaxStreams: read.number('POOL_MAX_STREAMS_PER_CONNECTION', 100, 1),
+    poolIdleMs: read.durationMs('POOL_UNUSED_RELEASE_TIMEOUT', 300_000),
+    windows: {
+      streamWindow: read.number('HTTP2_STREAM_WINDOW_SIZE', 4 * 1024 * 1024, 65_535),
+      connectionWindow: read.number('HTTP2_CONNECTION_WINDOW_SIZE', 16 * 1024 * 1024, 65_536),
+      maxFrameSize: read.number('HTTP2_FRAME_SIZE', 1024 * 1024, 16_384),
+    },
+    ...(read.flag('KEEPALIVE_ENABLED', true) ? { keepAlive } : {}),
+    ...(read.flag('USER_TIMEOUT_ENABLED', false) ? { userTimeoutMs } : {}),
+    drainMs: drainDeadline(env, read),
+    certificateTtlSeconds: read.durationMs('SECRET_TTL', 86_400_000) / 1000,
+    workers: workerCount(env, read),
+    loopbackTunnel: read.flag('LOCALHOST_APP_TUNNEL', true),
+    responseBaggage: read.flag('ENABLE_RESPONSE_BAGGAGE', true),
+    policyLogLevel: read.flag('AUTHZ_POLICY_INFO_LOGGING', false) ? 'info' : 'debug',
+    logLevel: logLevel(env.RUST_LOG),
+    logFormat: env.LOG_FORMAT === 'json' ? 'json' : 'plain',
+    ports: {
+      outbound: 15001,
+      inboundPlaintext: 15006,
+      inbound: 15008,
+      admin: read.number('ADMIN_PORT', 15000, 0, 65_535),
+      metrics: read.number('STATS_PORT', 15020, 0, 65_535),
+      readiness: read.number('READINESS_PORT', 15021, 0, 65_535),
+    },
+    unknownPolicy: read.flag('UPSTREAM_UNKNOWN_POLICY', false) ? 'skip' : 'deny',
+    maxConnectionsPerPod: read.number('MAX_CONNECTIONS_PER_POD', 20_000, 1),
+  };
+}
+
+interface Reader {
+  text(name: string, fallback: string): string;
+  flag(name: string, fallback: boolean): boolean;
+  flag(name: string, fallback: boolean | undefined): boolean | undefined;
+  number(name: string, fallback: number, least?: number, most?: number): number;
+  durationMs(name: string, fallback: number): number;
+}
+
+function reader(env: Env): Reader {
+  const set = (name: string): string | undefined => (env[name] === '' ? undefined : env[name]);
+  return {
+    text: (name, fallback) => set(name) ?? fallback,
+    flag(name: string, fallback: boolean | undefined) {
+      const value = set(name)?.toLowerCase();
+      if (value === undefined) return fallback as boolean;
+      if (value === 'true' || value === '1') return true;
+      if (value === 'false' || value === '0') return false;
+      throw new ConfigError(`${name}="${env[name]}" is neither true nor false`);
+    },
+    number(name, fallback, least = 0, most = 2 ** 31 - 1) {
+      const value = set(name);
+      if (value === undefined) return fallback;
+      const number = Number(value);
+      if (!Number.isInteger(number) || number < least || number > most) {
+        throw new ConfigError(`${name}="${value}" is not a whole number from ${least} to ${most}`);
+      }
+      return number;
+    },
+    durationMs(name, fallback) {
+      const value = set(name);
+      return value === undefined ? fallback : parseDuration(name, value);
+    },
+  };
+}
+
+const unitMs = { ms: 1, s: 1000, m: 60_000, h: 3_600_000 } as const;
+
+/** `5s`, `10m`, `1h30m`, `500ms`: to milliseconds. */
+export function parseDuration(name: string, text: string): number {
+  let rest = text;
+  let total = 0;
+  while (rest !== '') {
+    const part = /^([0-9]+(?:\.[0-9]+)?)(ms|s|m|h)/.exec(rest);
+    if (part === null) throw new ConfigError(`${name}="${text}" is not a duration such as 5s, 10m or 1h30m`);
+    total += Number(part[1]) * unitMs[part[2] as keyof typeof unitMs];
+    rest = rest.slice(part[0].length);
+  }
+  if (text === '') throw new ConfigError(`${name} is empty; expected a duration such as 5s`);
+  return total;
+}
+
+function optional<K extends string>(name: K, value: string | undefined): { [P in K]?: string } {
+  return (value === undefined || value === '' ? {} : { [name]: value }) as { [P in K]?: string };
+}
+
+function prefixed(env: Env, prefix: string): Record<string, string> {
+  const found: Record<string, string> = {};
+  for (const [name, value] of Object.entries(env)) {
+    if (name.startsWith(prefix) && value !== undefined) found[name.slice(prefix.length)] = value;
+  }
+  return found;
+}
+
+function withScheme(address: string): string {
+  return address === '' || address.includes('://') ? address : `https://${address}`;
+}
+
+/** Upstream leaves 5 s of a long grace period, or 1 s of a short one, for what comes after the drain. */
+function drainDeadline(env: Env, read: Reader): number {
+  if (env.CONNECTION_TERMINATION_DEADLINE !== undefined)
+    return read.durationMs('CONNECTION_TERMINATION_DEADLINE', 5000);
+  const grace = read.number('TERMINATION_GRACE_PERIOD_SECONDS', 0);
+  if (grace === 0) return 5000;
+  return Math.max(1, grace > 10 ? grace - 5 : grace - 1) * 1000;
+}
+
+/**
+ * ZTUNNEL_WORKER_THREADS: a number, `0` for all cores, or `N%`. The default is a quarter of the cores, at least
+ * one: a worker of ours is an event loop of its own, which upstream's two threads are not.
+ */
+function workerCount(env: Env, read: Reader): number {
+  const cores = availableParallelism();
+  const value = env.ZTUNNEL_WORKER_THREADS ?? '';
+  const percent = /^([0-9]{1,3})%$/.exec(value);
+  if (percent !== null) return Math.max(1, Math.ceil((cores * Number(percent[1])) / 100));
+  if (value !== '') {
+    const number = read.number('ZTUNNEL_WORKER_THREADS', 0, 0, 256);
+    return number === 0 ? cores : number;
+  }
+  const limit = Math.max(read.number('ZTUNNEL_CPU_LIMIT', 0), read.number('ZTUNNEL_RESOURCE_CPU_LIMIT', 0));
+  return Math.max(1, limit > 0 ? limit : Math.ceil(cores / 4));
+}
+
+/** RUST_LOG's plain level; directives per target are for /logging. */
+function logLevel(text: string | undefined): LogLevel {
+  const first = text?.split(',').find((part) => !part.includes('='));
+  if (first === undefined || first === '') return 'info';
+  const level = logLevels.find((known) => known === first.toLowerCase());
+  if (level === undefined)
+    throw new ConfigError(`RUST_LOG="${text}": "${first}" is none of ${logLevels.join(', ')}`);
+  return level;
+}

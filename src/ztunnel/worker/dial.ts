@@ -1,0 +1,97 @@
+// Opens a TCP connection from inside a pod's network namespace, marked so that the pod's own rules let it pass.
+import type { Socket } from 'node:net';
+import { MeshError } from '#/errors/index.ts';
+import { formatSocketAddress, type Clock, type SocketAddress } from '#/kit/index.ts';
+import type { KeepAlive, Kernel, Netns } from '#/sys/index.ts';
+
+export interface Dialer {
+  readonly kernel: Kernel;
+  readonly clock: Clock;
+  readonly mark: number;
+  readonly keepAlive?: KeepAlive | undefined;
+  readonly userTimeoutMs?: number | undefined;
+}
+
+export interface DialTarget {
+  readonly netns: Netns;
+  readonly to: SocketAddress;
+  /** The source address; the port is the kernel's choice. */
+  readonly from?: string | undefined;
+  /** For the words of a timeout: HBONE's hint at NetworkPolicy is of use to nobody else. */
+  readonly hbone: boolean;
+}
+
+export const connectTimeoutMs = 10_000;
+
+/** Calls exactly one of the two, later. The socket is paused, half-open allowed, without listeners of ours. */
+export function dial(
+  dialer: Dialer,
+  target: DialTarget,
+  connected: (socket: Socket) => void,
+  failed: (error: MeshError) => void,
+): Disposable {
+  const where = formatSocketAddress(target.to.ip, target.to.port);
+  let socket: Socket;
+  try {
+    socket = dialer.kernel.connect({
+      netns: target.netns,
+      ip: target.to.ip,
+      port: target.to.port,
+      mark: dialer.mark,
+      noDelay: true,
+      keepAlive: dialer.keepAlive,
+      userTimeoutMs: dialer.userTimeoutMs,
+      bindIp: target.from,
+    });
+  } catch (cause) {
+    failed(new MeshError('CONNECT_FAILED', `connection failed: ${(cause as Error).message}`));
+    return { [Symbol.dispose]: () => {} };
+  }
+  const timer = dialer.clock.after(connectTimeoutMs, () => {
+    settle();
+    socket.destroy();
+    failed(
+      target.hbone
+        ? new MeshError('CONNECT_TIMEOUT')
+        : new MeshError(
+            'CONNECT_FAILED',
+            `connection failed: ${where}: no answer within ${connectTimeoutMs / 1000} s`,
+          ),
+    );
+  });
+  const settle = (): void => {
+    timer[Symbol.dispose]();
+    socket.off('connect', onConnect);
+    socket.off('error', onError);
+  };
+  const onConnect = (): void => {
+    settle();
+    socket.pause();
+    connected(socket);
+  };
+  const onError = (error: NodeJS.ErrnoException): void => {
+    settle();
+    failed(new MeshError('CONNECT_FAILED', `connection failed: ${where}: ${connectErrorText(error)}`));
+  };
+  socket.once('connect', onConnect);
+  socket.once('error', onError);
+  return {
+    [Symbol.dispose]: () => {
+      settle();
+      socket.on('error', () => {});
+      socket.destroy();
+    },
+  };
+}
+
+const errnoTexts: Readonly<Record<string, string>> = {
+  ECONNREFUSED: 'Connection refused',
+  EHOSTUNREACH: 'No route to host',
+  ENETUNREACH: 'Network is unreachable',
+  ECONNRESET: 'Connection reset by peer',
+  ETIMEDOUT: 'Connection timed out',
+};
+
+function connectErrorText(error: NodeJS.ErrnoException): string {
+  return errnoTexts[error.code ?? ''] ?? error.message;
+}

@@ -1,0 +1,151 @@
+// A data worker: a thread of its own that carries connections and nothing else, so that a scrape or a large push
+// never waits in their way. Everything it knows comes by message; see messages.ts.
+import { parentPort, workerData, type MessagePort } from 'node:worker_threads';
+import { MeshError, errorText } from '#/errors/index.ts';
+import { createLogger, reaches, systemClock, type LogLevel } from '#/kit/index.ts';
+import { defaultRouteSettings, type RouteSettings } from '#/route/index.ts';
+import { MirrorView } from '#/state/index.ts';
+import { linuxKernel } from '#/sys/index.ts';
+import { Ledger, TrafficMetrics } from '#/telemetry/index.ts';
+import { defaultPoolOptions, SessionPool } from '#/tunnel/index.ts';
+import type { FromWorker, PodStart, ToWorker, WorkerInit } from '../messages.ts';
+import { WorkerCertificates } from './certificates.ts';
+import { LiveConnections } from './live-connections.ts';
+import { LineBatch } from './line-batch.ts';
+import { PodProxy } from './pod-proxy.ts';
+
+const port = parentPort as MessagePort;
+const { config, preserveSource } = workerData as WorkerInit;
+const tell = (message: FromWorker): void => port.postMessage(message);
+
+const lines = new LineBatch((text, count) => tell({ type: 'log', text, lines: count }));
+let level: LogLevel = config.logLevel;
+const log = createLogger(
+  { level: () => level, format: config.logFormat, write: (line) => lines.add(line) },
+  'proxy',
+);
+
+const clock = systemClock;
+const kernel = linuxKernel();
+const metrics = new TrafficMetrics();
+const ledger = new Ledger({
+  log: {
+    format: config.logFormat,
+    enabled: (one) => reaches(one, level),
+    write: (line) => lines.add(`${line}\n`),
+  },
+  metrics,
+  now: () => performance.timeOrigin + performance.now(),
+});
+const live = new LiveConnections();
+const certificates = new WorkerCertificates(
+  (identity) => tell({ type: 'need-certificate', identity }),
+  clock,
+);
+const view = new MirrorView({
+  ...(config.nodeName === undefined ? {} : { node: config.nodeName }),
+  send: (request) => tell({ type: 'mirror-request', request }),
+});
+const route: RouteSettings = {
+  ...defaultRouteSettings,
+  preserveSource,
+  loopbackTunnel: config.loopbackTunnel,
+};
+const pods = new Map<string, PodProxy>();
+
+// A changed policy, or a pod that lists other policies, may end connections that are open.
+view.onChange((changes) => {
+  if (changes.policies.size > 0 || changes.workloads.size > 0) live.judgeAgain();
+});
+
+function addPod(pod: PodStart): void {
+  const abort = new AbortController();
+  const proxy = new PodProxy(
+    {
+      pod,
+      // A handle of this thread's own on the namespace that the main thread holds open.
+      netns: kernel.openNetns(`/proc/self/fd/${pod.netnsFd}`),
+      config,
+      route,
+      view,
+      certificates,
+      dialer: {
+        kernel,
+        clock,
+        mark: config.packetMark,
+        keepAlive: config.keepAlive,
+        userTimeoutMs: config.userTimeoutMs,
+      },
+      ledger,
+      live,
+      pool: new SessionPool({
+        ...defaultPoolOptions,
+        maxStreams: config.poolMaxStreams,
+        idleMs: config.poolIdleMs,
+      }),
+      log,
+      clock,
+      closing: abort.signal,
+    },
+    abort,
+  );
+  try {
+    proxy.open();
+  } catch (error) {
+    tell({ type: 'pod-failed', uid: pod.uid, message: errorText(error) });
+    return;
+  }
+  pods.set(pod.uid, proxy);
+  tell({ type: 'pod-up', uid: pod.uid });
+}
+
+function removePod(uid: string): void {
+  pods.get(uid)?.destroy('the pod is gone');
+  pods.delete(uid);
+  tell({ type: 'pod-removed', uid });
+}
+
+async function drain(deadlineMs: number): Promise<void> {
+  for (const pod of pods.values()) pod.drain();
+  const deadline = clock.after(deadlineMs, () => live.closeWhere(() => true, 'DRAINED'));
+  await live.whenEmpty();
+  deadline[Symbol.dispose]();
+  for (const pod of pods.values()) pod.destroy('the proxy is shutting down');
+  lines.flush();
+  tell({ type: 'drained' });
+}
+
+port.on('message', (message: ToWorker) => {
+  switch (message.type) {
+    case 'add-pod':
+      addPod(message.pod);
+      return;
+    case 'remove-pod':
+      removePod(message.uid);
+      return;
+    case 'mirror':
+      view.receive(message.delta);
+      return;
+    case 'certificate':
+      certificates.receive(message.certificate);
+      return;
+    case 'certificate-failed':
+      certificates.fail(message.identity, message.message);
+      return;
+    case 'report':
+      live.account();
+      tell({
+        type: 'report',
+        id: message.id,
+        report: { traffic: metrics.drain(), connections: live.report(), mirrorEvictions: view.size.evicted },
+      });
+      return;
+    case 'log-level':
+      level = message.level;
+      return;
+    case 'drain':
+      void drain(message.deadlineMs).catch((error: unknown) => {
+        throw error instanceof Error ? error : new MeshError('DRAINED');
+      });
+  }
+});

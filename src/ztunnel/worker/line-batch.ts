@@ -1,0 +1,35 @@
+// Log lines of one turn of the event loop, sent on as one text. Bounded: a turn that makes more than the limit
+// sends early.
+const limit = 10_000;
+
+export class LineBatch {
+  readonly #send: (text: string, lines: number) => void;
+  #text = '';
+  #lines = 0;
+  #planned = false;
+
+  constructor(send: (text: string, lines: number) => void) {
+    this.#send = send;
+  }
+
+  /** A line with its line break. */
+  add(line: string): void {
+    this.#text += line;
+    this.#lines++;
+    if (this.#lines >= limit) this.flush();
+    else if (!this.#planned) {
+      this.#planned = true;
+      setImmediate(() => this.flush());
+    }
+  }
+
+  flush(): void {
+    this.#planned = false;
+    if (this.#lines === 0) return;
+    const text = this.#text;
+    const lines = this.#lines;
+    this.#text = '';
+    this.#lines = 0;
+    this.#send(text, lines);
+  }
+}

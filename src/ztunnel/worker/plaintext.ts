@@ -1,0 +1,136 @@
+// Port 15006: connections that reach the pod without a tunnel. They have no identity; policy decides with that.
+import type { Socket } from 'node:net';
+import { errorText, MeshError } from '#/errors/index.ts';
+import type { SocketAddress } from '#/kit/index.ts';
+import type { Delivery, PlaintextFacts } from '#/model/index.ts';
+import { decide } from '#/policy/index.ts';
+import { planPlaintext } from '#/route/index.ts';
+import { PlainSplice } from '#/tunnel/index.ts';
+import { dial } from './dial.ts';
+import {
+  awaitLocalWorkload,
+  cut,
+  guard,
+  localWorkload,
+  originalDestination,
+  peerAddress,
+  type PodContext,
+} from './pod-context.ts';
+import { Relay } from './relay.ts';
+
+const planRounds = 4;
+
+/** Takes a connection that was accepted, paused. Never throws. */
+export function acceptPlaintext(context: PodContext, socket: Socket): void {
+  guard(socket);
+  const startedAt = context.clock.now();
+  const peer = peerAddress(socket);
+  let destination: SocketAddress;
+  try {
+    destination = originalDestination(context, socket);
+  } catch (error) {
+    context.log.debug('connection gone before it was looked at', { error: errorText(error) });
+    socket.destroy();
+    return;
+  }
+  void handle(context, socket, peer, destination, startedAt).catch((error: unknown) => {
+    context.ledger.refuse({
+      reporter: 'destination',
+      sourceAddress: peer,
+      destinationAddress: destination,
+      reason: errorText(error),
+    });
+    cut(socket);
+  });
+}
+
+async function handle(
+  context: PodContext,
+  socket: Socket,
+  peer: SocketAddress,
+  destination: SocketAddress,
+  startedAt: number,
+): Promise<void> {
+  if (context.route.illegalPorts.has(destination.port)) throw new MeshError('SELF_CALL');
+  if (context.live.countOf(context.pod.uid) >= context.config.maxConnectionsPerPod)
+    throw new MeshError('OVER_LIMIT');
+  const local = localWorkload(context) ?? (await awaitLocalWorkload(context));
+  const facts: PlaintextFacts = {
+    local,
+    peer,
+    originalDestination: destination,
+    network: context.config.network,
+  };
+  let plan = planPlaintext(facts, context.view, context.route);
+  for (let round = 1; round < planRounds && plan.kind === 'needs'; round++) {
+    await context.view.ask(plan.keys);
+    plan = planPlaintext(facts, context.view, context.route);
+  }
+  if (socket.destroyed) return;
+  if (plan.kind === 'needs') throw new MeshError('NO_ROUTE', 'the control plane does not answer');
+  if (plan.kind === 'reject') throw new MeshError(plan.code, plan.reason);
+  deliver(context, socket, facts, plan, startedAt);
+}
+
+function deliver(
+  context: PodContext,
+  socket: Socket,
+  facts: PlaintextFacts,
+  plan: Delivery,
+  startedAt: number,
+): void {
+  const entry = context.ledger.open({
+    reporter: 'destination',
+    source: plan.source,
+    destination: facts.local,
+    service: plan.service,
+    mutualTls: false,
+    sourceAddress: facts.peer,
+    destinationAddress: facts.originalDestination,
+    startedAt,
+  });
+  const subject = {
+    sourceIp: facts.peer.ip,
+    destinationIp: plan.destination.ip,
+    destinationPort: plan.destination.port,
+  };
+  const verdict = () =>
+    decide(context.view.policiesFor(localWorkload(context) ?? facts.local), subject, {
+      unknownPolicy: context.config.unknownPolicy,
+    });
+  const relay = new Relay(
+    {
+      pod: context.pod.uid,
+      direction: 'inbound',
+      source: facts.peer,
+      originalDestination: facts.originalDestination,
+      actualDestination: plan.target,
+      protocol: 'TCP',
+      stillAllowed: () => verdict().allow,
+    },
+    entry,
+    context.live,
+    true,
+  );
+  const first = verdict();
+  for (const note of first.notes)
+    context.log.log(context.config.policyLogLevel, note.message, { policy: note.policy });
+  if (!first.allow) {
+    relay.fail(new MeshError(first.code, first.reason));
+    cut(socket);
+    return;
+  }
+  const dialing = dial(
+    context.dialer,
+    { netns: context.netns, to: plan.target, from: plan.sourceAddress, hbone: false },
+    (server) => relay.started(new PlainSplice(socket, server, relay.done)),
+    (error) => {
+      relay.fail(error);
+      cut(socket);
+    },
+  );
+  relay.onClose(() => {
+    dialing[Symbol.dispose]();
+    cut(socket);
+  });
+}

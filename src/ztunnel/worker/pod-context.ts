@@ -1,0 +1,93 @@
+// What the three proxies of one pod share: its names, its namespace, its place in the mesh, and the accounts.
+import type { Socket } from 'node:net';
+import { MeshError } from '#/errors/index.ts';
+import { unmapV4, type Clock, type Logger, type SocketAddress } from '#/kit/index.ts';
+import type { Workload } from '#/model/index.ts';
+import type { RouteSettings } from '#/route/index.ts';
+import type { MirrorView } from '#/state/index.ts';
+import type { Netns } from '#/sys/index.ts';
+import { socketFd } from '#/sys/index.ts';
+import type { Ledger } from '#/telemetry/index.ts';
+import type { SessionPool } from '#/tunnel/index.ts';
+import type { ZtunnelConfig } from '../config.ts';
+import type { PodStart } from '../messages.ts';
+import type { WorkerCertificates } from './certificates.ts';
+import type { Dialer } from './dial.ts';
+import type { LiveConnections } from './live-connections.ts';
+
+export interface PodContext {
+  readonly pod: PodStart;
+  readonly netns: Netns;
+  readonly config: ZtunnelConfig;
+  readonly route: RouteSettings;
+  readonly view: MirrorView;
+  readonly certificates: WorkerCertificates;
+  readonly dialer: Dialer;
+  readonly ledger: Ledger;
+  readonly live: LiveConnections;
+  readonly pool: SessionPool;
+  readonly log: Logger;
+  readonly clock: Clock;
+  /** Raised when the pod is gone or the proxy drains: nothing new begins. */
+  readonly closing: AbortSignal;
+}
+
+/** How long a connection waits for the control plane to tell of the pod. */
+const unknownPodMs = 5000;
+
+/** The pod's own workload record, if the control plane has sent it. */
+export function localWorkload(context: PodContext): Workload | undefined {
+  return context.view.localWorkload(context.pod);
+}
+
+/** Waits for the record; rejects with UNKNOWN_SOURCE. */
+export function awaitLocalWorkload(context: PodContext): Promise<Workload> {
+  const known = localWorkload(context);
+  if (known !== undefined) return Promise.resolve(known);
+  return new Promise((resolve, reject) => {
+    const settle = (): void => {
+      subscription[Symbol.dispose]();
+      timer[Symbol.dispose]();
+    };
+    const subscription = context.view.onChange(() => {
+      const workload = localWorkload(context);
+      if (workload === undefined) return;
+      settle();
+      resolve(workload);
+    });
+    const timer = context.clock.after(unknownPodMs, () => {
+      settle();
+      const { namespace, name } = context.pod;
+      reject(
+        new MeshError(
+          'UNKNOWN_SOURCE',
+          `unknown source: the control plane has not told of pod ${namespace}/${name}`,
+        ),
+      );
+    });
+  });
+}
+
+export function peerAddress(socket: Socket): SocketAddress {
+  return { ip: unmapV4(socket.remoteAddress ?? '0.0.0.0'), port: socket.remotePort ?? 0 };
+}
+
+export function ownAddress(socket: Socket): SocketAddress {
+  return { ip: unmapV4(socket.localAddress ?? '0.0.0.0'), port: socket.localPort ?? 0 };
+}
+
+/** Where the client wanted to go before the pod's rules sent it here. */
+export function originalDestination(context: PodContext, socket: Socket): SocketAddress {
+  const fd = socketFd(socket);
+  return (fd === undefined ? undefined : context.dialer.kernel.originalDestination(fd)) ?? ownAddress(socket);
+}
+
+/** A connection that has no owner yet may fail at any time without anybody to tell. */
+export function guard(socket: Socket): void {
+  socket.on('error', () => {});
+}
+
+/** The application sees a reset, never an orderly end that it could take for an answer. */
+export function cut(socket: Socket): void {
+  if (!socket.destroyed) socket.resetAndDestroy();
+}
