@@ -3,13 +3,7 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import { formatCidr, parseCidr, type Cidr, type Ip } from '#/kit/index.ts';
-import {
-  parseIdentity,
-  type Identity,
-  type Policy,
-  type PolicyMatch,
-  type StringMatch,
-} from '#/model/index.ts';
+import { parseIdentity, type Policy, type PolicyMatch, type StringMatch } from '#/model/index.ts';
 import { compilePolicy, decide, explainDecision, policySet, type PolicyConnection } from './index.ts';
 
 function generator(seed: number): (below: number) => number {
