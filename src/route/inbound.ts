@@ -100,7 +100,7 @@ function decide(
     const service = view.serviceByHostname(hostname, local.namespace);
     if (service === undefined)
       return refuse(503, 'NO_ROUTE', `no service or workload for hostname: ${hostname}`);
-    const target = endpointPort(local, service, port) ?? serviceTargetPort(service, port) ?? 0;
+    const target = endpointPort(local, serviceKey(service), port) ?? serviceTargetPort(service, port) ?? 0;
     if (target === 0)
       return refuse(503, 'NO_ROUTE', `requested service ${hostname}:${port} found, but cannot resolve port`);
     because?.push(`service ${serviceKey(service)} maps port ${port} to ${target}`);
@@ -226,7 +226,7 @@ function likelyService(
   return services.find((service) =>
     service.ports.some(
       ({ servicePort, targetPort }) =>
-        targetPort === port || endpointPort(local, service, servicePort) === port,
+        targetPort === port || endpointPort(local, serviceKey(service), servicePort) === port,
     ),
   );
 }

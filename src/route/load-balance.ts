@@ -6,6 +6,7 @@ import {
   type MeshView,
   type RoutingScope,
   type Service,
+  type ServiceKey,
   type Workload,
 } from '#/model/index.ts';
 
@@ -26,8 +27,8 @@ export interface BalanceRequest {
 }
 
 /** The port of a service as the endpoint itself maps it; undefined if it does not. */
-export function endpointPort(workload: Workload, service: Service, port: number): number | undefined {
-  for (const mapping of workload.services[serviceKey(service)] ?? [])
+export function endpointPort(workload: Workload, service: ServiceKey, port: number): number | undefined {
+  for (const mapping of workload.services[service] ?? [])
     if (mapping.servicePort === port && mapping.targetPort > 0) return mapping.targetPort;
   return undefined;
 }
@@ -46,14 +47,14 @@ function isReachable(workload: Workload, source: Workload): boolean {
 /** The port to use on an endpoint; undefined if it cannot serve the request. */
 function portOn(
   workload: Workload,
-  request: BalanceRequest,
+  key: ServiceKey,
+  { source, port, mode }: BalanceRequest,
   servicePort: number | undefined,
 ): number | undefined {
-  const { source, service, port, mode } = request;
   if (!isReachable(workload, source)) return undefined;
   const tunnel = workload.applicationTunnel;
   if (mode === 'waypoint' && servicePort === undefined && tunnel === undefined) return undefined;
-  const mapped = endpointPort(workload, service, port);
+  const mapped = endpointPort(workload, key, port);
   if (mapped !== undefined) return mapped;
   if (servicePort !== undefined && servicePort > 0) return servicePort;
   return mode === 'waypoint' && tunnel !== undefined && tunnel.port > 0 ? port : undefined;
@@ -125,21 +126,22 @@ export function chooseEndpoint(
   const { source, service, port, mode } = request;
   const servicePort = serviceTargetPort(service, port);
   if (mode === 'standard' && servicePort === undefined) return undefined;
-  const { workloads, evenlyWeighted } = view.endpoints(serviceKey(service));
+  const key = serviceKey(service);
+  const { workloads, evenlyWeighted } = view.endpoints(key);
   const balancing = service.loadBalancing;
   const anywhere = balancing.mode === 'UNSPECIFIED' || balancing.mode === 'PASSTHROUGH';
 
   if (anywhere && evenlyWeighted && workloads.length > 2 * tries)
     for (let i = 0; i < tries; i++) {
       const workload = workloads[Math.floor(random() * workloads.length)] as Workload;
-      const target = portOn(workload, request, servicePort);
+      const target = portOn(workload, key, request, servicePort);
       if (target !== undefined) return { workload, port: target };
     }
 
   let nearest = 0;
   let chosen: ChosenEndpoint[] = [];
   for (const workload of workloads) {
-    const target = portOn(workload, request, servicePort);
+    const target = portOn(workload, key, request, servicePort);
     if (target === undefined) continue;
     const rank = anywhere ? 0 : localityRank(balancing, source, workload);
     if (rank === undefined || rank < nearest) continue;

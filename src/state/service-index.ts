@@ -129,8 +129,9 @@ export class ServiceIndex {
   set(service: Service): void {
     const key = serviceKey(service);
     const entry = this.#entry(key);
-    if (entry.service === undefined) this.#size++;
-    else this.#unindex(entry.service);
+    const before = entry.service;
+    if (before === undefined) this.#size++;
+    else this.#unindex(before);
     entry.service = service;
     for (const { network, ip } of exactAddresses(service)) this.#addresses(network).add(ip, service);
     for (const address of service.cidrAddresses) {
@@ -141,7 +142,7 @@ export class ServiceIndex {
       else ranges.push(range);
     }
     this.#byHostname.add(service.hostname, service);
-    this.#rejudge(entry);
+    if (before?.loadBalancing.healthPolicy !== service.loadBalancing.healthPolicy) this.#rejudge(entry);
   }
 
   /** The service that was removed, if there was one. Its workloads wait for it to come back. */
