@@ -6,7 +6,7 @@ import { clusterNetwork, type Lookup } from './lookup.ts';
 import { label } from './names.ts';
 import { labelsOf, objectFacts, type ObjectFacts, type SourceObject } from './object.ts';
 import { integer, list, record, text, texts } from './read.ts';
-import { emptyTranslation, validCondition, type Problem, type Translation } from './translation.ts';
+import { emptyTranslation, type Problem, type Translation } from './translation.ts';
 import { serviceKeyOf } from './workload-parts.ts';
 
 export interface EndpointFacts {
@@ -119,5 +119,5 @@ export function translateEndpointSlice(slice: EndpointSliceFacts, lookup: Lookup
       capacity: 1,
     });
   });
-  return { records: [...records.values()], conditions: validCondition(problems), problems };
+  return { records: [...records.values()], conditions: [], problems };
 }

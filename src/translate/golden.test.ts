@@ -18,18 +18,21 @@ const update = process.env['UPDATE_GOLDEN'] === '1';
 
 interface Output {
   readonly records: Map<string, MeshRecord>;
-  readonly status: Map<string, { conditions?: readonly WantedCondition[]; problems?: readonly Problem[] }>;
+  readonly status: Map<
+    string,
+    { readonly conditions?: readonly WantedCondition[]; readonly problems?: readonly Problem[] }
+  >;
 }
 
 function run(objects: readonly SourceObject[], settings: MeshSettings): Output {
   const records = new Map<string, MeshRecord>();
   const status: Output['status'] = new Map();
-  const put = (
-    origin: Origin,
-    part: Partial<{ conditions: readonly WantedCondition[]; problems: readonly Problem[] }>,
-  ) => {
+  const put = (origin: Origin, part: 'conditions' | 'problems', list: readonly unknown[]) => {
     const key = `${origin.kind} ${origin.key}`;
-    status.set(key, { ...status.get(key), ...part });
+    const { [part]: _old, ...rest } = status.get(key) ?? {};
+    const next = list.length === 0 ? rest : { ...rest, [part]: list };
+    if (Object.keys(next).length === 0) status.delete(key);
+    else status.set(key, next);
   };
   const index = new MeshIndex(settings, {
     upsert: (record, name) => {
@@ -37,8 +40,8 @@ function run(objects: readonly SourceObject[], settings: MeshSettings): Output {
       records.set(`${'kind' in record ? 'address' : 'policy'}:${name}`, record);
     },
     remove: (table, name) => records.delete(`${table}:${name}`),
-    conditions: (origin, conditions) => put(origin, { conditions }),
-    problems: (origin, problems) => put(origin, { problems }),
+    conditions: (origin, conditions) => put(origin, 'conditions', conditions),
+    problems: (origin, problems) => put(origin, 'problems', problems),
   });
   for (const object of objects) {
     assert.ok(kinds.includes(object.kind as Kind), `unknown kind ${object.kind} in a golden case`);

@@ -78,6 +78,8 @@ export class MeshIndex {
   readonly #dirty = new Set<number>();
   /** Which source gave a record last: when two do so in turn, the one that ends must not remove the other's. */
   readonly #owners = new Map<string, number>();
+  /** Names that their object has given up. They are removed at the end of a round, unless another has taken them. */
+  readonly #givenUp = new Set<string>();
   #asked: number[] = [];
   /** Per question, the run that asked last, so that a question counts once per run. */
   readonly #askedIn: number[] = [];
@@ -146,6 +148,11 @@ export class MeshIndex {
     for (const id of this.#ids.values()) this.#dirty.add(id);
   }
 
+  /** How many translations have run since the start. */
+  get translations(): number {
+    return this.#run;
+  }
+
   /** How many translations are waiting. */
   get pending(): number {
     return this.#dirty.size;
@@ -164,6 +171,11 @@ export class MeshIndex {
       this.#translate(id);
       if (this.#dirty.size > 0 && pause()) return false;
     }
+    for (const name of this.#givenUp) {
+      const colon = name.indexOf(':');
+      this.#output.remove(name.slice(0, colon) as RecordTable, name.slice(colon + 1));
+    }
+    this.#givenUp.clear();
     return true;
   }
 
@@ -238,13 +250,13 @@ export class MeshIndex {
     records.forEach((record, i) => {
       const name = names[i] as string;
       this.#owners.set(name, id);
+      this.#givenUp.delete(name);
       this.#output.upsert(record, name.slice(name.indexOf(':') + 1));
     });
     for (const name of source.names) {
       if (names.includes(name) || this.#owners.get(name) !== id) continue;
       this.#owners.delete(name);
-      const colon = name.indexOf(':');
-      this.#output.remove(name.slice(0, colon) as RecordTable, name.slice(colon + 1));
+      this.#givenUp.add(name);
     }
     source.names = names.length === 0 ? nothing : names;
     if (!sameJson(source.conditions, conditions)) {

@@ -13,12 +13,13 @@ import {
 } from './object.ts';
 import { integer, labelMap, list, record, text, type Labels } from './read.ts';
 import { entryPortsForPod, ownedHosts } from './service-entry-hosts.ts';
-import { validCondition, type Problem, type Translation, emptyTranslation } from './translation.ts';
+import { emptyTranslation, type Problem, type Translation } from './translation.ts';
 import {
   bindService,
   bindWorkload,
   instanceOfWaypoint,
   waypointWishOf,
+  type WaypointBinding,
   type WaypointWish,
 } from './waypoint.ts';
 import {
@@ -158,7 +159,7 @@ export function translatePod(pod: PodFacts, lookup: Lookup): Translation {
       });
     else addresses.push(ip);
   }
-  if (problems.length > 0) return { records: [], conditions: validCondition(problems), problems };
+  if (problems.length > 0) return { ...emptyTranslation, problems };
 
   const services = servicesOf(pod, lookup);
   const ports: [string, readonly PortMapping[]][] = services.map((service) => [
@@ -174,7 +175,7 @@ export function translatePod(pod: PodFacts, lookup: Lookup): Translation {
   }
 
   const instance = instanceOfWaypoint(lookup, pod);
-  const binding = instance === undefined ? bindWorkload(lookup, pod) : {};
+  const binding: WaypointBinding = instance === undefined ? bindWorkload(lookup, pod) : {};
   const network = clusterNetwork(lookup);
   const gateway = networkGateway(lookup, network);
   const name = canonical(pod.labels, pod.workloadName);
@@ -215,5 +216,6 @@ export function translatePod(pod: PodFacts, lookup: Lookup): Translation {
     ...(gateway === undefined ? {} : { networkGateway: gateway }),
     ...(instance?.binding === undefined ? {} : { applicationTunnel: instance.binding }),
   };
-  return { records: [workload], conditions: [], problems: [] };
+  const told = binding.problem === undefined ? [] : [{ field: 'waypoint', reason: binding.problem.message }];
+  return { records: [workload], conditions: [], problems: told };
 }

@@ -207,8 +207,16 @@ function notReady(lookup: Lookup, namespace: string, name: string): WaypointBind
   // The name that the waypoint's Service will have: the reference comes alive as soon as it does.
   return refuse(lookup, refusedAt(namespace, `${name}.${namespace}.svc.${lookup.mesh.clusterDomain}`), {
     reason: 'WaypointIsNotReady',
-    message: `waypoint "${namespace}/${name}" is not ready`,
+    message: whyNotReady(lookup, namespace, name),
   });
+}
+
+function whyNotReady(lookup: Lookup, namespace: string, name: string): string {
+  const gateway = lookup.gateway(namespace, name);
+  if (gateway === undefined) return `waypoint "${namespace}/${name}" is not ready: there is no such Gateway`;
+  if (!isWaypoint(gateway, lookup.gatewayClass(gateway.className)))
+    return `waypoint "${namespace}/${name}" is not ready: the Gateway is of class "${gateway.className}", which is not for waypoints`;
+  return `waypoint "${namespace}/${name}" is not ready: its status has no address`;
 }
 
 function denied(lookup: Lookup, waypoint: Waypoint): WaypointBinding {
@@ -306,7 +314,7 @@ export function weightedWaypoints(
     );
   const canary = findWaypoint(lookup, where, name);
   if (canary?.address === undefined || primary.address === undefined)
-    return failed('WaypointIsNotReady', `waypoint "${key}" is not ready`);
+    return failed('WaypointIsNotReady', whyNotReady(lookup, where, name));
   if (!admits(lookup, canary, object.namespace))
     return failed(
       'AttachmentDenied',
