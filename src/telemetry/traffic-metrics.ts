@@ -64,7 +64,7 @@ export class TrafficMetrics {
   readonly #socketsOpen: Record<Reporter, number> = { source: 0, destination: 0 };
   readonly #socketsSeen = new Set<Reporter>();
   readonly #limit: number;
-  /** Connections counted under unknown labels because of the limit. */
+  /** Times that labels were given up for unknown ones because of the limit. */
   overflowed = 0;
 
   constructor(options: TrafficMetricsOptions = {}) {
