@@ -3,14 +3,9 @@ import { parseCertificate, splitPem, type CertificateManager } from '#/identity/
 import type { CertificateDump, CertificateState } from './config-dump.ts';
 
 export function certificateStates(manager: CertificateManager): readonly CertificateState[] {
-  return manager.snapshot().map(({ identity, certificate, error }) => ({
+  return manager.snapshot().map(({ identity, state, certificate }) => ({
     identity,
-    state:
-      certificate !== undefined
-        ? 'Available'
-        : error === undefined
-          ? 'Initializing'
-          : `Unavailable: ${error}`,
+    state,
     chain: certificate === undefined ? [] : splitPem(certificate.chainPem).map(dump),
     roots: certificate === undefined ? [] : splitPem(certificate.rootsPem).map(dump),
   }));

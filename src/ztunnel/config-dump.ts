@@ -1,5 +1,4 @@
 // What /config_dump shows, in upstream's keys, so that `istioctl ztunnel-config` reads it.
-import type { Certificate } from '#/identity/index.ts';
 import { formatCidr } from '#/kit/index.ts';
 import {
   serviceKey,
@@ -19,7 +18,6 @@ export interface CertificateState {
   readonly identity: string;
   /** Available, Initializing, or `Unavailable: …`. */
   readonly state: string;
-  readonly certificate?: Certificate | undefined;
   readonly chain: readonly CertificateDump[];
   readonly roots: readonly CertificateDump[];
 }

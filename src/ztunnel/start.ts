@@ -252,7 +252,8 @@ function certificateManager(config: ZtunnelConfig, clock: Clock, log: Logger): C
     address: config.caAddress,
     rootCert: () => rootCert(config.caRootCert),
     token: () => tokenOf(config.authToken),
-    metadata: { clusterid: config.clusterId, ...config.caHeaders },
+    clusterId: config.clusterId,
+    metadata: config.caHeaders,
     ...(config.altCaHostname === undefined ? {} : { altHostname: config.altCaHostname }),
   });
   return new CertificateManager({ ca, clock, log, ttlSeconds: config.certificateTtlSeconds });

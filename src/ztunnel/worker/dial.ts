@@ -3,6 +3,7 @@ import type { Socket } from 'node:net';
 import { MeshError } from '#/errors/index.ts';
 import { formatSocketAddress, type Clock, type SocketAddress } from '#/kit/index.ts';
 import type { KeepAlive, Kernel, Netns } from '#/sys/index.ts';
+import type { PodSockets } from './pod-sockets.ts';
 
 export interface Dialer {
   readonly kernel: Kernel;
@@ -10,6 +11,7 @@ export interface Dialer {
   readonly mark: number;
   readonly keepAlive?: KeepAlive | undefined;
   readonly userTimeoutMs?: number | undefined;
+  readonly sockets: PodSockets;
 }
 
 export interface DialTarget {
@@ -23,7 +25,10 @@ export interface DialTarget {
 
 export const connectTimeoutMs = 10_000;
 
-/** Calls exactly one of the two, later. The socket is paused, half-open allowed, without listeners of ours. */
+/**
+ * Calls exactly one of the two; `failed` before it returns if the socket cannot be made or bound. The socket is
+ * paused, half-open allowed, without listeners of ours.
+ */
 export function dial(
   dialer: Dialer,
   target: DialTarget,
@@ -47,6 +52,7 @@ export function dial(
     failed(new MeshError('CONNECT_FAILED', `connection failed: ${(cause as Error).message}`));
     return { [Symbol.dispose]: () => {} };
   }
+  dialer.sockets.add(socket, 'other');
   const timer = dialer.clock.after(connectTimeoutMs, () => {
     settle();
     socket.destroy();

@@ -32,11 +32,13 @@ import {
 } from '#/wire/index.ts';
 import { dial } from './dial.ts';
 import {
+  abandoned,
   awaitLocalWorkload,
   guard,
   localWorkload,
   ownAddress,
   peerAddress,
+  stillAllowed,
   type PodContext,
 } from './pod-context.ts';
 import { Relay } from './relay.ts';
@@ -104,7 +106,7 @@ function acceptRequest(context: PodContext, peer: Peer, stream: H2Stream, header
     gone = undo;
   }).catch((error: unknown) => {
     // Only what comes before the account is opened ends here.
-    const code = error instanceof MeshError ? error.code : 'BAD_CONNECT';
+    const code = error instanceof MeshError ? error.code : undefined;
     context.ledger.refuse({
       reporter: 'destination',
       sourceAddress: peer.address,
@@ -162,6 +164,8 @@ async function judge(
   }
   if (context.live.countOf(context.pod.uid) >= context.config.maxConnectionsPerPod)
     throw new MeshError('OVER_LIMIT');
+  // Nobody is told of the end of a stream that ended before this, so nothing may begin for it.
+  if (held.stream.gone) throw abandoned(context);
   deliver(context, peer, request, local, plan, held, startedAt, onGone);
 }
 
@@ -203,10 +207,8 @@ function deliver(
     destinationPort: plan.destination.port,
     identity: peer.identity,
   };
-  const verdict = () =>
-    decide(context.view.policiesFor(localWorkload(context) ?? local), subject, {
-      unknownPolicy: context.config.unknownPolicy,
-    });
+  const verdict = (workload: Workload) =>
+    decide(context.view.policiesFor(workload), subject, { unknownPolicy: context.config.unknownPolicy });
   const relay = new Relay(
     {
       pod: context.pod.uid,
@@ -215,13 +217,13 @@ function deliver(
       originalDestination: peer.connection,
       actualDestination: plan.target,
       protocol: 'HBONE',
-      stillAllowed: () => verdict().allow,
+      stillAllowed: () => stillAllowed(context, (workload) => verdict(workload).allow),
     },
     entry,
     context.live,
     false,
   );
-  const first = verdict();
+  const first = verdict(localWorkload(context) ?? local);
   for (const note of first.notes)
     context.log.log(context.config.policyLogLevel, note.message, { policy: note.policy });
   if (!first.allow) {
@@ -250,12 +252,12 @@ function deliver(
       held.refuse(503);
     },
   );
-  relay.onClose(() => {
+  relay.onClose((code) => {
     dialing[Symbol.dispose]();
-    held.refuse(401);
+    held.refuse(code === 'POLICY_CHANGED' ? 401 : 503);
   });
   onGone(() => {
     dialing[Symbol.dispose]();
-    relay.done({ fromSocket: 0, toSocket: 0 });
+    relay.fail(abandoned(context));
   });
 }

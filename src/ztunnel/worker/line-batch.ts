@@ -1,6 +1,7 @@
-// Log lines of one turn of the event loop, sent on as one text. Bounded: a turn that makes more than the limit
-// sends early.
+// Log lines of a few milliseconds, sent on as one text: a message to the main thread costs more than many lines.
+// Bounded: more lines than the limit are sent early.
 const limit = 10_000;
+const delayMs = 10;
 
 export class LineBatch {
   readonly #send: (text: string, lines: number) => void;
@@ -19,7 +20,7 @@ export class LineBatch {
     if (this.#lines >= limit) this.flush();
     else if (!this.#planned) {
       this.#planned = true;
-      setImmediate(() => this.flush());
+      setTimeout(() => this.flush(), delayMs);
     }
   }
 

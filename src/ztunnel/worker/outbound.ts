@@ -16,6 +16,7 @@ import { PlainSplice, Splice } from '#/tunnel/index.ts';
 import { dial } from './dial.ts';
 import { openTunnel } from './outbound-tunnel.ts';
 import {
+  abandoned,
   awaitLocalWorkload,
   cut,
   guard,
@@ -73,7 +74,7 @@ async function handle(
   };
   let plan = planOutbound(facts, context.view, Math.random, context.route);
   if (plan.kind === 'needs') plan = await planWithNeeds(context, facts);
-  if (socket.destroyed) return;
+  if (socket.destroyed) throw abandoned(context);
   switch (plan.kind) {
     case 'needs':
       throw new MeshError(
@@ -179,7 +180,7 @@ async function tunnel(
       relay.started(splice);
       return splice;
     });
-    if (!relay.ended && socket.destroyed) relay.done({ fromSocket: 0, toSocket: 0 });
+    if (!relay.ended && socket.destroyed) relay.fail(abandoned(context));
   } catch (error) {
     relay.fail(
       error instanceof MeshError

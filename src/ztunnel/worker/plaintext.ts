@@ -2,18 +2,20 @@
 import type { Socket } from 'node:net';
 import { errorText, MeshError } from '#/errors/index.ts';
 import type { SocketAddress } from '#/kit/index.ts';
-import type { Delivery, PlaintextFacts } from '#/model/index.ts';
+import type { Delivery, PlaintextFacts, Workload } from '#/model/index.ts';
 import { decide } from '#/policy/index.ts';
 import { planPlaintext } from '#/route/index.ts';
 import { PlainSplice } from '#/tunnel/index.ts';
 import { dial } from './dial.ts';
 import {
+  abandoned,
   awaitLocalWorkload,
   cut,
   guard,
   localWorkload,
   originalDestination,
   peerAddress,
+  stillAllowed,
   type PodContext,
 } from './pod-context.ts';
 import { Relay } from './relay.ts';
@@ -66,7 +68,7 @@ async function handle(
     await context.view.ask(plan.keys);
     plan = planPlaintext(facts, context.view, context.route);
   }
-  if (socket.destroyed) return;
+  if (socket.destroyed) throw abandoned(context);
   if (plan.kind === 'needs') throw new MeshError('NO_ROUTE', 'the control plane does not answer');
   if (plan.kind === 'reject') throw new MeshError(plan.code, plan.reason);
   deliver(context, socket, facts, plan, startedAt);
@@ -94,10 +96,8 @@ function deliver(
     destinationIp: plan.destination.ip,
     destinationPort: plan.destination.port,
   };
-  const verdict = () =>
-    decide(context.view.policiesFor(localWorkload(context) ?? facts.local), subject, {
-      unknownPolicy: context.config.unknownPolicy,
-    });
+  const verdict = (local: Workload) =>
+    decide(context.view.policiesFor(local), subject, { unknownPolicy: context.config.unknownPolicy });
   const relay = new Relay(
     {
       pod: context.pod.uid,
@@ -106,13 +106,13 @@ function deliver(
       originalDestination: facts.originalDestination,
       actualDestination: plan.target,
       protocol: 'TCP',
-      stillAllowed: () => verdict().allow,
+      stillAllowed: () => stillAllowed(context, (local) => verdict(local).allow),
     },
     entry,
     context.live,
     true,
   );
-  const first = verdict();
+  const first = verdict(localWorkload(context) ?? facts.local);
   for (const note of first.notes)
     context.log.log(context.config.policyLogLevel, note.message, { policy: note.policy });
   if (!first.allow) {

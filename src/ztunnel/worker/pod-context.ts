@@ -14,6 +14,7 @@ import type { PodStart } from '../messages.ts';
 import type { WorkerCertificates } from './certificates.ts';
 import type { Dialer } from './dial.ts';
 import type { LiveConnections } from './live-connections.ts';
+import type { PodSockets } from './pod-sockets.ts';
 
 export interface PodContext {
   readonly pod: PodStart;
@@ -25,11 +26,14 @@ export interface PodContext {
   readonly dialer: Dialer;
   readonly ledger: Ledger;
   readonly live: LiveConnections;
+  readonly sockets: PodSockets;
   readonly pool: SessionPool;
   readonly log: Logger;
   readonly clock: Clock;
-  /** Raised when the pod is gone or the proxy drains: nothing new begins. */
+  /** Raised when the pod is gone or the proxy drains: no new requests are taken. */
   readonly closing: AbortSignal;
+  /** Raised when the pod is gone, or the drain's time is up: nothing is waited for any more. */
+  readonly gone: AbortSignal;
 }
 
 /** How long a connection waits for the control plane to tell of the pod. */
@@ -40,7 +44,7 @@ export function localWorkload(context: PodContext): Workload | undefined {
   return context.view.localWorkload(context.pod);
 }
 
-/** Waits for the record; rejects with UNKNOWN_SOURCE. */
+/** Waits for the record; rejects with UNKNOWN_SOURCE, or DRAINED when the pod is gone. */
 export function awaitLocalWorkload(context: PodContext): Promise<Workload> {
   const known = localWorkload(context);
   if (known !== undefined) return Promise.resolve(known);
@@ -48,7 +52,13 @@ export function awaitLocalWorkload(context: PodContext): Promise<Workload> {
     const settle = (): void => {
       subscription[Symbol.dispose]();
       timer[Symbol.dispose]();
+      context.gone.removeEventListener('abort', onGone);
     };
+    const onGone = (): void => {
+      settle();
+      reject(new MeshError('DRAINED'));
+    };
+    context.gone.addEventListener('abort', onGone);
     const subscription = context.view.onChange(() => {
       const workload = localWorkload(context);
       if (workload === undefined) return;
@@ -80,6 +90,22 @@ export function ownAddress(socket: Socket): SocketAddress {
 export function originalDestination(context: PodContext, socket: Socket): SocketAddress {
   const fd = socketFd(socket);
   return (fd === undefined ? undefined : context.dialer.kernel.originalDestination(fd)) ?? ownAddress(socket);
+}
+
+/**
+ * What policy says now of a connection that it let in. While the control plane does not know the pod, its policies
+ * are not known either: the connection stays as it is, and nothing new comes in.
+ */
+export function stillAllowed(context: PodContext, judge: (local: Workload) => boolean): boolean {
+  const local = localWorkload(context);
+  return local === undefined || judge(local);
+}
+
+/** What a connection comes to that was cut off while its way was looked for. */
+export function abandoned(context: PodContext): MeshError {
+  return context.gone.aborted
+    ? new MeshError('DRAINED')
+    : new MeshError('PEER_RESET', 'the client went away before its connection was established');
 }
 
 /** A connection that has no owner yet may fail at any time without anybody to tell. */

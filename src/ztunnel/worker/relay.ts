@@ -27,7 +27,7 @@ export class Relay implements LiveConnection {
   /** True if the splice's socket is the client's, false if it is the server's. */
   readonly #socketIsClient: boolean;
   #copy: Copy | undefined;
-  #onClose: (() => void) | undefined;
+  #onClose: ((code: ErrorCode) => void) | undefined;
   #toServer = 0;
   #toClient = 0;
   ended = false;
@@ -46,7 +46,7 @@ export class Relay implements LiveConnection {
   }
 
   /** What to undo if the connection is closed before bytes flow. */
-  onClose(undo: () => void): void {
+  onClose(undo: (code: ErrorCode) => void): void {
     this.#onClose = undo;
   }
 
@@ -72,7 +72,7 @@ export class Relay implements LiveConnection {
   close(code: ErrorCode): void {
     this.account();
     this.#end(() => this.entry.fail({ code, reason: errorRegistry[code].text }));
-    this.#onClose?.();
+    this.#onClose?.(code);
     this.#onClose = undefined;
     this.#copy?.abort();
   }
