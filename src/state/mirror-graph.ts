@@ -21,22 +21,21 @@ type Kind =
   | 'workload'
   | 'local'; /* a workload of this node, with the services it is listed under */
 
-const kinds: readonly Kind[] = ['address', 'gateway', 'hostname', 'service', 'workload', 'local'];
-const levels = [0, 1, 2, 3] as const;
-type Level = (typeof levels)[number];
+type Level = 0 | 1 | 2 | 3;
+
+/** A question at a level. */
+type Ref = readonly [kind: Kind, level: Level, name: string];
 
 interface Node {
   readonly kind: Kind;
   readonly level: Level;
   readonly name: string;
   users: number;
-  /** Ids of the nodes this one uses, but for endpoints. */
-  children: ReadonlySet<string>;
-  /** Of a service whose endpoints are needed: their uids. */
-  readonly endpoints: Set<string>;
+  /** The nodes this one uses, but for endpoints; one that is used twice is counted twice. */
+  children: readonly Node[];
+  /** Of a service whose endpoints are needed: the nodes of those, by uid. */
+  readonly endpoints: Map<string, Node>;
 }
-
-const idOf = (kind: Kind, level: Level, name: string): string => `${kinds.indexOf(kind)}${level}${name}`;
 
 function splitAddress(name: string): [string, Ip] {
   const slash = name.lastIndexOf('/');
@@ -48,11 +47,10 @@ const splitService = (key: ServiceKey): { namespace: string; hostname: string } 
   return { namespace: key.slice(0, slash), hostname: key.slice(slash + 1) };
 };
 
-function gatewayNode({ destination }: GatewayAddress, level: Level): string {
-  return destination.kind === 'address'
-    ? idOf('address', level, `${destination.network}/${destination.ip}`)
-    : idOf('gateway', level, `${destination.namespace}/${destination.hostname}`);
-}
+const gatewayRef = ({ destination }: GatewayAddress, level: Level): Ref =>
+  destination.kind === 'address'
+    ? ['address', level, `${destination.network}/${destination.ip}`]
+    : ['gateway', level, `${destination.namespace}/${destination.hostname}`];
 
 /** The level of a service's endpoints; undefined if they are not needed. */
 const endpointLevel = ({ kind, level }: Node): Level | undefined =>
@@ -67,193 +65,194 @@ export interface RecordUse {
 export class MirrorGraph {
   readonly #store: MeshStore;
   readonly #use: RecordUse;
-  readonly #nodes = new Map<string, Node>();
+  /** By name, each with its nodes by level. */
+  readonly #nodes: Readonly<Record<Kind, Map<string, (Node | undefined)[]>>> = {
+    address: new Map(),
+    gateway: new Map(),
+    hostname: new Map(),
+    service: new Map(),
+    workload: new Map(),
+    local: new Map(),
+  };
 
   constructor(store: MeshStore, use: RecordUse) {
     this.#store = store;
     this.#use = use;
   }
 
-  get size(): number {
-    return this.#nodes.size;
-  }
-
   /** Starts to hold what answers the key. Text that is no key answers itself: nothing. */
   addKey(key: MeshKey): void {
-    const id = this.#root(key);
-    if (id !== undefined) this.#acquire(id);
+    const ref = rootOf(key);
+    if (ref !== undefined) this.#acquire(ref);
   }
 
   dropKey(key: MeshKey): void {
-    const id = this.#root(key);
-    if (id !== undefined) this.#release(id);
+    const ref = rootOf(key);
+    if (ref !== undefined) this.#release(this.#find(ref));
   }
 
   addLocal(uid: string): void {
-    this.#acquire(idOf('local', 0, uid));
+    this.#acquire(['local', 0, uid]);
   }
 
   dropLocal(uid: string): void {
-    this.#release(idOf('local', 0, uid));
+    this.#release(this.#find(['local', 0, uid]));
   }
 
   /** Follows a change of the store. New and lost records are told to `use`; records that only changed are not. */
   follow(changes: MeshChanges): void {
-    const stale = new Set<string>();
-    const all = (kind: Kind, name: string): void => {
-      for (const level of levels) stale.add(idOf(kind, level, name));
+    const stale = new Set<Node>();
+    const mark = (kind: Kind, name: string): void => {
+      for (const node of this.#nodes[kind].get(name) ?? []) if (node !== undefined) stale.add(node);
     };
+    const watchesAddresses = this.#nodes.address.size > 0;
     for (const [uid, { before, after }] of changes.workloads) {
-      all('workload', uid);
-      all('local', uid);
+      mark('workload', uid);
+      mark('local', uid);
       for (const workload of [before, after]) {
         if (workload === undefined) continue;
-        for (const ip of workload.addresses) all('address', `${workload.network}/${ip}`);
-        if (workload.hostname !== '') all('gateway', `${workload.namespace}/${workload.hostname}`);
+        if (watchesAddresses)
+          for (const ip of workload.addresses) mark('address', `${workload.network}/${ip}`);
+        if (workload.hostname !== '') mark('gateway', `${workload.namespace}/${workload.hostname}`);
       }
     }
     let ranges = false;
     for (const [key, { before, after }] of changes.services) {
-      all('service', key);
-      all('gateway', key);
-      all('hostname', splitService(key).hostname);
+      mark('service', key);
+      mark('gateway', key);
+      mark('hostname', splitService(key).hostname);
       for (const service of [before, after]) {
         if (service === undefined) continue;
-        for (const { network, ip } of service.addresses) all('address', `${network}/${ip}`);
+        if (watchesAddresses)
+          for (const { network, ip } of service.addresses) mark('address', `${network}/${ip}`);
         ranges ||= service.cidrAddresses.length > 0;
       }
     }
-    if (ranges) for (const [id, { kind }] of this.#nodes) if (kind === 'address') stale.add(id);
+    if (ranges) for (const name of this.#nodes.address.keys()) mark('address', name);
 
     for (const [uid, { before, after }] of changes.workloads) {
       for (const key of Object.keys(after?.services ?? {})) this.#putEndpoint(key, uid);
       for (const key of Object.keys(before?.services ?? {}))
         if (after?.services[key] === undefined) this.#takeEndpoint(key, uid);
     }
-    for (const id of stale) {
-      const node = this.#nodes.get(id);
-      if (node !== undefined) this.#rewire(node);
-    }
+    for (const node of stale) if (node.users > 0) this.#rewire(node);
   }
 
-  #root(key: MeshKey): string | undefined {
-    const parsed = parseMeshKey(key);
-    if (parsed === undefined) return undefined;
-    if (parsed.kind === 'host') return idOf('hostname', 0, parsed.hostname);
-    return idOf('address', parsed.kind === 'ip' ? 3 : 0, `${parsed.network}/${parsed.ip}`);
+  #find([kind, level, name]: Ref): Node | undefined {
+    return this.#nodes[kind].get(name)?.[level];
   }
 
-  #acquire(id: string): void {
-    const known = this.#nodes.get(id);
-    if (known !== undefined) {
-      known.users++;
-      return;
+  #acquire(ref: Ref): Node {
+    const found = this.#find(ref);
+    if (found !== undefined) {
+      found.users++;
+      return found;
     }
-    const node: Node = {
-      kind: kinds[Number(id[0])] as Kind,
-      level: Number(id[1]) as Level,
-      name: id.slice(2),
-      users: 1,
-      children: new Set(),
-      endpoints: new Set(),
-    };
-    this.#nodes.set(id, node);
-    if (node.kind === 'workload' || node.kind === 'local') this.#use.workload(node.name, true);
-    if (node.kind === 'service') this.#use.service(node.name, true);
+    const [kind, level, name] = ref;
+    const node: Node = { kind, level, name, users: 1, children: [], endpoints: new Map() };
+    let siblings = this.#nodes[kind].get(name);
+    if (siblings === undefined) this.#nodes[kind].set(name, (siblings = []));
+    siblings[level] = node;
+    this.#tell(node, true);
     this.#rewire(node);
-    const level = endpointLevel(node);
-    if (level === undefined) return;
-    for (const { uid } of this.#store.members(node.name)) {
-      node.endpoints.add(uid);
-      this.#acquire(idOf('workload', level, uid));
-    }
+    if (endpointLevel(node) !== undefined)
+      for (const { uid } of this.#store.members(name)) this.#addEndpoint(node, uid);
+    return node;
   }
 
-  #release(id: string): void {
-    const node = this.#nodes.get(id);
+  #release(node: Node | undefined): void {
     if (node === undefined || --node.users > 0) return;
-    this.#nodes.delete(id);
-    if (node.kind === 'workload' || node.kind === 'local') this.#use.workload(node.name, false);
-    if (node.kind === 'service') this.#use.service(node.name, false);
+    const siblings = this.#nodes[node.kind].get(node.name) ?? [];
+    siblings[node.level] = undefined;
+    if (siblings.every((sibling) => sibling === undefined)) this.#nodes[node.kind].delete(node.name);
+    this.#tell(node, false);
     for (const child of node.children) this.#release(child);
-    const level = endpointLevel(node);
-    if (level !== undefined) for (const uid of node.endpoints) this.#release(idOf('workload', level, uid));
+    for (const endpoint of node.endpoints.values()) this.#release(endpoint);
+  }
+
+  #tell({ kind, name }: Node, used: boolean): void {
+    if (kind === 'workload' || kind === 'local') this.#use.workload(name, used);
+    if (kind === 'service') this.#use.service(name, used);
   }
 
   #rewire(node: Node): void {
     const before = node.children;
-    const after = new Set(this.#children(node));
-    node.children = after;
-    for (const id of after) if (!before.has(id)) this.#acquire(id);
-    for (const id of before) if (!after.has(id)) this.#release(id);
+    node.children = this.#children(node).map((ref) => this.#acquire(ref));
+    for (const child of before) this.#release(child);
+  }
+
+  #addEndpoint(node: Node, uid: string): void {
+    const level = endpointLevel(node);
+    if (level !== undefined && !node.endpoints.has(uid))
+      node.endpoints.set(uid, this.#acquire(['workload', level, uid]));
   }
 
   // Both may be called again for an endpoint that is there or gone already: a service that comes into the graph
   // while a change is followed has its endpoints from the store as it is after the change.
   #putEndpoint(key: ServiceKey, uid: string): void {
-    for (const level of levels) {
-      const node = this.#nodes.get(idOf('service', level, key));
-      const child = node === undefined ? undefined : endpointLevel(node);
-      if (node === undefined || child === undefined || node.endpoints.has(uid)) continue;
-      node.endpoints.add(uid);
-      this.#acquire(idOf('workload', child, uid));
-    }
+    for (const node of this.#nodes.service.get(key) ?? [])
+      if (node !== undefined) this.#addEndpoint(node, uid);
   }
 
   #takeEndpoint(key: ServiceKey, uid: string): void {
-    for (const level of levels) {
-      const node = this.#nodes.get(idOf('service', level, key));
-      const child = node === undefined ? undefined : endpointLevel(node);
-      if (child !== undefined && node?.endpoints.delete(uid) === true)
-        this.#release(idOf('workload', child, uid));
+    for (const node of this.#nodes.service.get(key) ?? []) {
+      const endpoint = node?.endpoints.get(uid);
+      if (endpoint === undefined) continue;
+      node?.endpoints.delete(uid);
+      this.#release(endpoint);
     }
   }
 
-  #children({ kind, level, name }: Node): string[] {
+  #children({ kind, level, name }: Node): Ref[] {
     switch (kind) {
       case 'address':
         return this.#atAddress(name, level);
       case 'gateway':
         return this.#behindGateway(name, level);
       case 'hostname':
-        return this.#store.servicesByHostname(name).map((service) => idOf('service', 0, serviceKey(service)));
+        return this.#store.servicesByHostname(name).map((service) => ['service', 0, serviceKey(service)]);
       case 'service':
-        return this.#hopsOfService(this.#store.serviceByKey(name), level);
+        return hopsOfService(this.#store.serviceByKey(name), level);
       case 'workload':
-        return this.#hopsOfWorkload(this.#store.workloadByUid(name), level);
+        return hopsOfWorkload(this.#store.workloadByUid(name), level);
       case 'local':
-        return Object.keys(this.#store.workloadByUid(name)?.services ?? {}).map((key) =>
-          idOf('service', 0, key),
-        );
+        return Object.keys(this.#store.workloadByUid(name)?.services ?? {}).map((key) => ['service', 0, key]);
     }
   }
 
-  #atAddress(name: string, level: Level): string[] {
+  #atAddress(name: string, level: Level): Ref[] {
     const [network, ip] = splitAddress(name);
-    const workloads = this.#store.workloadsAt(network, ip).map(({ uid }) => idOf('workload', level, uid));
-    if (level === 0) return workloads;
-    const services = this.#store.servicesAt(network, ip);
-    return [...workloads, ...services.map((service) => idOf('service', level, serviceKey(service)))];
+    const refs = this.#store.workloadsAt(network, ip).map(({ uid }): Ref => ['workload', level, uid]);
+    if (level > 0)
+      for (const service of this.#store.servicesAt(network, ip))
+        refs.push(['service', level, serviceKey(service)]);
+    return refs;
   }
 
-  #behindGateway(name: string, level: Level): string[] {
-    if (this.#store.serviceByKey(name) !== undefined) return [idOf('service', level, name)];
+  #behindGateway(name: string, level: Level): Ref[] {
+    if (this.#store.serviceByKey(name) !== undefined) return [['service', level, name]];
     const workload = this.#store.workloadByHostname(splitService(name));
-    return workload === undefined ? [] : [idOf('workload', level, workload.uid)];
+    return workload === undefined ? [] : [['workload', level, workload.uid]];
   }
+}
 
-  #hopsOfService(service: Service | undefined, level: Level): string[] {
-    if (service === undefined || level < 3) return [];
-    const hops = service.weightedWaypoints.map(({ destination }) => destination);
-    if (service.waypoint !== undefined) hops.push(service.waypoint);
-    return hops.map((hop) => gatewayNode(hop, 2));
-  }
+function rootOf(key: MeshKey): Ref | undefined {
+  const parsed = parseMeshKey(key);
+  if (parsed === undefined) return undefined;
+  if (parsed.kind === 'host') return ['hostname', 0, parsed.hostname];
+  return ['address', parsed.kind === 'ip' ? 3 : 0, `${parsed.network}/${parsed.ip}`];
+}
 
-  #hopsOfWorkload(workload: Workload | undefined, level: Level): string[] {
-    const hops: string[] = [];
-    if (level >= 2 && workload?.networkGateway !== undefined)
-      hops.push(gatewayNode(workload.networkGateway, 1));
-    if (level === 3 && workload?.waypoint !== undefined) hops.push(gatewayNode(workload.waypoint, 2));
-    return hops;
-  }
+function hopsOfService(service: Service | undefined, level: Level): Ref[] {
+  if (service === undefined || level < 3) return [];
+  const hops = service.weightedWaypoints.map(({ destination }) => destination);
+  if (service.waypoint !== undefined) hops.push(service.waypoint);
+  return hops.map((hop) => gatewayRef(hop, 2));
+}
+
+function hopsOfWorkload(workload: Workload | undefined, level: Level): Ref[] {
+  const hops: Ref[] = [];
+  if (level >= 2 && workload?.networkGateway !== undefined) hops.push(gatewayRef(workload.networkGateway, 1));
+  if (level === 3 && workload?.waypoint !== undefined) hops.push(gatewayRef(workload.waypoint, 2));
+  return hops;
 }

@@ -162,13 +162,28 @@ interface Kept {
 // Per pair of workloads: the few variants (service, reporter, identity) that were seen last.
 const variants = 8;
 const unknownWorkload = {};
-const kept = new WeakMap<object, WeakMap<object, Kept[]>>();
+// A node talks to few of the pairs that there could be; all are let go when there are too many.
+const maxPairs = 20_000;
+let pairs = 0;
+let kept = new WeakMap<object, WeakMap<object, Kept[]>>();
 
 const same = (a: TrafficParties, b: TrafficParties): boolean =>
   a.service === b.service &&
   a.reporter === b.reporter &&
   a.mutualTls === b.mutualTls &&
   a.sourceIdentity === b.sourceIdentity;
+
+function addPair(from: object, to: object): Kept[] {
+  if (++pairs > maxPairs) {
+    pairs = 1;
+    kept = new WeakMap();
+  }
+  let ofSource = kept.get(from);
+  if (ofSource === undefined) kept.set(from, (ofSource = new WeakMap()));
+  const seen: Kept[] = [];
+  ofSource.set(to, seen);
+  return seen;
+}
 
 /** The labels of a connection. The same object for the same parties, so long as nobody is known by baggage alone. */
 export function trafficLabels(parties: TrafficParties): TrafficLabels {
@@ -178,11 +193,9 @@ export function trafficLabels(parties: TrafficParties): TrafficLabels {
   if (byBaggage) return makeLabels(parties);
   const from = parties.source ?? unknownWorkload;
   const to = parties.destination ?? unknownWorkload;
-  let ofSource = kept.get(from);
-  if (ofSource === undefined) kept.set(from, (ofSource = new WeakMap()));
-  let seen = ofSource.get(to);
-  if (seen === undefined) ofSource.set(to, (seen = []));
-  for (const one of seen) if (same(one.parties, parties)) return one.labels;
+  const found = kept.get(from)?.get(to);
+  for (const one of found ?? []) if (same(one.parties, parties)) return one.labels;
+  const seen = found ?? addPair(from, to);
   const { reporter, source, destination, service, mutualTls, sourceIdentity } = parties;
   const labels = makeLabels(parties);
   if (seen.length >= variants) seen.shift();
