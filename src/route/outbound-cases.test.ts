@@ -3,6 +3,7 @@ import { test } from 'node:test';
 import type { Service, Workload } from '#/model/index.ts';
 import { aService, aWorkload, gateway } from '../../test/mesh-records.ts';
 import {
+  dualWaypoint,
   example,
   listed,
   plan,
