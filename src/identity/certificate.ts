@@ -1,5 +1,5 @@
 // A workload's certificate as plain data, and reading certificates.
-import { X509Certificate } from 'node:crypto';
+import { createPrivateKey, X509Certificate } from 'node:crypto';
 import { parseIdentity, type Identity } from '#/model/index.ts';
 import { uriNames } from './san.ts';
 
@@ -60,7 +60,6 @@ export function assembleCertificate(
   identity: Identity,
   keyPem: string,
   reply: readonly string[],
-  publicKeyMatches: (leaf: X509Certificate) => boolean,
 ): Certificate {
   if (reply.length < 2)
     throw new Error(`the CA answered with ${reply.length} certificates: a leaf and its roots are needed`);
@@ -77,7 +76,8 @@ export function assembleCertificate(
     throw new Error(
       `the CA answered with a certificate for ${found ?? 'no identity'} instead of ${identity}`,
     );
-  if (!publicKeyMatches(leaf)) throw new Error("the CA's certificate is for another key");
+  if (!leaf.checkPrivateKey(createPrivateKey(keyPem)))
+    throw new Error("the CA's certificate is for another key");
   const notBefore = leaf.validFromDate.getTime();
   const notAfter = leaf.validToDate.getTime();
   return {

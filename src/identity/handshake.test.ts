@@ -25,7 +25,7 @@ let cartCertificate: Certificate;
 async function issue(authority: CertificateAuthority, identity: Identity, ttl = 3600): Promise<Certificate> {
   const { csrPem, keyPem } = await createCsr(identity);
   const { chain } = await authority.sign(csrPem, identity, ttl);
-  return assembleCertificate(identity, keyPem, chain, () => true);
+  return assembleCertificate(identity, keyPem, chain);
 }
 
 before(async () => {

@@ -54,8 +54,8 @@ export function grpcError(error: unknown): { code: number; details: string } {
 }
 
 /** The name of a gRPC status code, `UNKNOWN` for a number without a name. */
-export function statusName(code: number): string {
-  return status[code] ?? 'UNKNOWN';
+export function statusName(code: number): StatusName {
+  return (status[code] as StatusName | undefined) ?? 'UNKNOWN';
 }
 
 export const isServiceError = (error: unknown): error is ServiceError =>
