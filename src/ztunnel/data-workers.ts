@@ -22,6 +22,10 @@ export interface DataWorkersOptions {
   readonly write: (text: string, lines: number) => void;
   /** A worker wants a certificate; answer with `certificate` or `certificateFailed`. */
   readonly needCertificate: (identity: Identity) => void;
+  /** A pod that ran could not be started again in a worker that takes the place of one that died. */
+  readonly podLost?: (uid: string) => void;
+  /** Starts the thread. Default: worker/entry.ts. */
+  readonly startThread?: (init: WorkerInit) => Worker;
 }
 
 interface Waiter {
@@ -31,8 +35,13 @@ interface Waiter {
 
 interface DataWorker {
   readonly index: number;
-  thread: Worker;
-  mirror: MirrorSource;
+  readonly thread: Worker;
+  readonly mirror: MirrorSource;
+  readonly startedAt: number;
+  /** The thread has ended: no message is answered any more. */
+  dead: boolean;
+  /** What its reports said, summed up: how many sockets it has open. */
+  readonly sockets: { source: number; destination: number };
   /** By `up:<uid>` and `gone:<uid>`. */
   readonly waiting: Map<string, Waiter>;
   readonly reports: Map<number, (report: WorkerReport | undefined) => void>;
@@ -40,6 +49,8 @@ interface DataWorker {
 }
 
 const restartBackoff = { initial: 100, max: 10_000 };
+/** A worker that has run for so long did not die of what killed the one before. */
+const soundAfterMs = 60_000;
 const reportTimeoutMs = 2000;
 
 export class DataWorkers implements PodRunner {
@@ -50,6 +61,9 @@ export class DataWorkers implements PodRunner {
   #closing = false;
   #reportId = 0;
   #logLevel: LogLevel | undefined;
+  #crashesInARow = 0;
+  /** Numbers that came too late for the report that asked for them: the next one has them. */
+  readonly #late: WorkerReport[] = [];
   crashes = 0;
 
   constructor(options: DataWorkersOptions) {
@@ -58,15 +72,14 @@ export class DataWorkers implements PodRunner {
   }
 
   #launch(index: number): DataWorker {
-    const { config, preserveSource, store } = this.#options;
-    const init: WorkerInit = { config, index, preserveSource };
-    const thread = new Worker(new URL('./worker/entry.ts', import.meta.url), {
-      workerData: init,
-      name: `data-${index}`,
-    });
+    const { config, preserveSource, store, clock, startThread = newThread } = this.#options;
+    const thread = startThread({ config, index, preserveSource });
     const worker: DataWorker = {
       index,
       thread,
+      startedAt: clock.now(),
+      dead: false,
+      sockets: { source: 0, destination: 0 },
       mirror: new MirrorSource(store, (delta) => send(thread, { type: 'mirror', delta })),
       waiting: new Map(),
       reports: new Map(),
@@ -81,14 +94,25 @@ export class DataWorkers implements PodRunner {
   }
 
   #onExit(worker: DataWorker): void {
+    worker.dead = true;
     worker.mirror[Symbol.dispose]();
     worker.drained?.();
     for (const waiter of worker.waiting.values()) waiter.reject(new Error('the data worker has ended'));
+    worker.waiting.clear();
     for (const resolve of worker.reports.values()) resolve(undefined);
+    worker.reports.clear();
     if (this.#closing) return;
     this.crashes++;
     const { clock, log } = this.#options;
-    const delay = backoffDelay(restartBackoff, Math.min(this.crashes - 1, 10));
+    // Its sockets were closed with it.
+    const { source, destination } = worker.sockets;
+    this.#late.push({
+      traffic: { series: [], socketsOpen: { source: -source, destination: -destination }, overflowed: 0 },
+      connections: [],
+      mirrorEvictions: 0,
+    });
+    if (clock.now() - worker.startedAt > soundAfterMs) this.#crashesInARow = 0;
+    const delay = backoffDelay(restartBackoff, this.#crashesInARow++);
     log.error('starting the data worker again', {
       worker: worker.index,
       in_ms: Math.round(delay),
@@ -102,9 +126,11 @@ export class DataWorkers implements PodRunner {
       for (const certificate of this.#certificates.values())
         send(fresh.thread, { type: 'certificate', certificate });
       for (const pod of this.#pods.values()) {
-        this.#startIn(fresh, pod).catch((error: unknown) =>
-          log.error('failed to start proxy again', { uid: pod.uid, error: errorText(error) }),
-        );
+        this.#startIn(fresh, pod).catch((error: unknown) => {
+          if (this.#closing || this.#pods.get(pod.uid) !== pod) return;
+          log.error('failed to start proxy again', { uid: pod.uid, error: errorText(error) });
+          this.#options.podLost?.(pod.uid);
+        });
       }
     });
   }
@@ -133,15 +159,22 @@ export class DataWorkers implements PodRunner {
       case 'log':
         this.#options.write(message.text, message.lines);
         return;
-      case 'report':
-        worker.reports.get(message.id)?.(message.report);
+      case 'report': {
+        const { source, destination } = message.report.traffic.socketsOpen;
+        worker.sockets.source += source;
+        worker.sockets.destination += destination;
+        const waiter = worker.reports.get(message.id);
         worker.reports.delete(message.id);
+        if (waiter !== undefined) waiter(message.report);
+        else this.#late.push({ ...message.report, connections: [] });
         return;
+      }
       case 'drained':
         worker.drained?.();
     }
   }
 
+  /** Rejects also while a worker that has died is not back yet: the pod would be served by some workers only. */
   async start(uid: string, info: PodInfo, netns: Netns): Promise<void> {
     const pod: PodStart = { uid, ...info, netnsFd: netns.fd };
     this.#pods.set(uid, pod);
@@ -161,7 +194,9 @@ export class DataWorkers implements PodRunner {
     this.#pods.delete(uid);
     // A worker that has died has closed the pod's sockets with itself.
     await Promise.allSettled(
-      this.#workers.map((worker) => ask(worker, `gone:${uid}`, { type: 'remove-pod', uid })),
+      this.#workers
+        .filter((worker) => !worker.dead)
+        .map((worker) => ask(worker, `gone:${uid}`, { type: 'remove-pod', uid })),
     );
   }
 
@@ -176,6 +211,7 @@ export class DataWorkers implements PodRunner {
 
   forgetCertificate(identity: Identity): void {
     this.#certificates.delete(identity);
+    this.#toAll({ type: 'forget-certificate', identity });
   }
 
   setLogLevel(level: LogLevel): void {
@@ -187,13 +223,14 @@ export class DataWorkers implements PodRunner {
     for (const worker of this.#workers) send(worker.thread, message);
   }
 
-  /** One report per worker that answers within 2 s. */
+  /** One report per worker that answers within 2 s, and what others owed of the time before. Every number is told once. */
   async reports(): Promise<WorkerReport[]> {
     const all = await Promise.all(this.#workers.map((worker) => this.#report(worker)));
-    return all.filter((report) => report !== undefined);
+    return [...this.#late.splice(0), ...all.filter((report) => report !== undefined)];
   }
 
   #report(worker: DataWorker): Promise<WorkerReport | undefined> {
+    if (worker.dead) return Promise.resolve(undefined);
     const id = ++this.#reportId;
     return new Promise((resolve) => {
       const timer = this.#options.clock.after(reportTimeoutMs, () => {
@@ -208,11 +245,12 @@ export class DataWorkers implements PodRunner {
     });
   }
 
-  /** Lets connections finish until the deadline, then ends the threads. */
+  /** Lets connections finish until the deadline, then ends the threads. A second call changes nothing. */
   async close(deadlineMs: number): Promise<void> {
     this.#closing = true;
     await Promise.all(
       this.#workers.map(async (worker) => {
+        if (worker.dead) return;
         const drained = new Promise<void>((resolve) => {
           worker.drained = resolve;
         });
@@ -224,11 +262,19 @@ export class DataWorkers implements PodRunner {
   }
 }
 
+function newThread(init: WorkerInit): Worker {
+  return new Worker(new URL('./worker/entry.ts', import.meta.url), {
+    workerData: init,
+    name: `data-${init.index}`,
+  });
+}
+
 function send(thread: Worker, message: ToWorker): void {
   thread.postMessage(message);
 }
 
 function ask(worker: DataWorker, key: string, message: ToWorker): Promise<void> {
+  if (worker.dead) return Promise.reject(new Error(`data worker ${worker.index} is being started again`));
   return new Promise((resolve, reject) => {
     worker.waiting.get(key)?.reject(new MeshError('DRAINED', 'overtaken by a newer request'));
     worker.waiting.set(key, { resolve, reject });

@@ -28,6 +28,7 @@ export type ToWorker =
   | { readonly type: 'mirror'; readonly delta: MirrorDelta }
   | { readonly type: 'certificate'; readonly certificate: Certificate }
   | { readonly type: 'certificate-failed'; readonly identity: Identity; readonly message: string }
+  | { readonly type: 'forget-certificate'; readonly identity: Identity }
   | { readonly type: 'report'; readonly id: number }
   | { readonly type: 'log-level'; readonly level: LogLevel }
   | { readonly type: 'drain'; readonly deadlineMs: number };

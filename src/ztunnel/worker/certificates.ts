@@ -27,7 +27,6 @@ export class WorkerCertificates {
   readonly #clock: Clock;
   readonly #held = new Map<Identity, Credentials>();
   readonly #waiting = new Map<Identity, Waiter[]>();
-  readonly #listeners = new Set<(identity: Identity) => void>();
 
   constructor(request: (identity: Identity) => void, clock: Clock) {
     this.#request = request;
@@ -53,6 +52,7 @@ export class WorkerCertificates {
       const timer = this.#clock.after(waitMs, () => {
         const at = waiting.indexOf(waiter);
         if (at >= 0) waiting.splice(at, 1);
+        if (waiting.length === 0 && this.#waiting.get(identity) === waiting) this.#waiting.delete(identity);
         reject(unavailable(identity, 'no answer from the certificate authority within 10 s'));
       });
       const waiter: Waiter = {
@@ -76,20 +76,15 @@ export class WorkerCertificates {
     const credentials = { certificate, context: secureContext(certificate) };
     this.#held.set(certificate.identity, credentials);
     for (const waiter of this.#take(certificate.identity)) waiter.resolve(credentials);
-    for (const listener of this.#listeners) listener(certificate.identity);
   }
 
   fail(identity: Identity, message: string): void {
     for (const waiter of this.#take(identity)) waiter.reject(unavailable(identity, message));
   }
 
+  /** No pod of this node has the identity any more: its key goes. */
   forget(identity: Identity): void {
     this.#held.delete(identity);
-  }
-
-  onReceive(listener: (identity: Identity) => void): Disposable {
-    this.#listeners.add(listener);
-    return { [Symbol.dispose]: () => void this.#listeners.delete(listener) };
   }
 
   #take(identity: Identity): Waiter[] {

@@ -2,8 +2,9 @@
 // never waits in their way. Everything it knows comes by message; see messages.ts.
 import { parentPort, workerData, type MessagePort } from 'node:worker_threads';
 import { MeshError, errorText } from '#/errors/index.ts';
-import { createLogger, reaches, systemClock, type LogLevel } from '#/kit/index.ts';
+import { createLogger, reaches, systemClock, type Clock, type LogLevel } from '#/kit/index.ts';
 import { defaultRouteSettings, type RouteSettings } from '#/route/index.ts';
+import type { Workload } from '#/model/index.ts';
 import { MirrorView } from '#/state/index.ts';
 import { linuxKernel } from '#/sys/index.ts';
 import { Ledger, TrafficMetrics } from '#/telemetry/index.ts';
@@ -12,6 +13,8 @@ import type { FromWorker, PodStart, ToWorker, WorkerInit } from '../messages.ts'
 import { WorkerCertificates } from './certificates.ts';
 import { LiveConnections } from './live-connections.ts';
 import { LineBatch } from './line-batch.ts';
+import { PodSockets } from './pod-sockets.ts';
+import { preciseTime } from './precise-time.ts';
 import { PodProxy } from './pod-proxy.ts';
 
 const port = parentPort as MessagePort;
@@ -25,7 +28,8 @@ const log = createLogger(
   'proxy',
 );
 
-const clock = systemClock;
+const now = preciseTime();
+const clock: Clock = { ...systemClock, now };
 const kernel = linuxKernel();
 const metrics = new TrafficMetrics();
 const ledger = new Ledger({
@@ -35,7 +39,7 @@ const ledger = new Ledger({
     write: (line) => lines.add(`${line}\n`),
   },
   metrics,
-  now: () => performance.timeOrigin + performance.now(),
+  now,
 });
 const live = new LiveConnections();
 const certificates = new WorkerCertificates(
@@ -52,14 +56,23 @@ const route: RouteSettings = {
   loopbackTunnel: config.loopbackTunnel,
 };
 const pods = new Map<string, PodProxy>();
+let draining = false;
 
-// A changed policy, or a pod that lists other policies, may end connections that are open.
-view.onChange((changes) => {
-  if (changes.policies.size > 0 || changes.workloads.size > 0) live.judgeAgain();
+// A changed policy, or a pod that lists other policies, may end connections that are open. Other changes of
+// workloads, which are frequent, cannot.
+view.onChange(({ policies, workloads }) => {
+  const listed = (workload: Workload | undefined): string => workload?.authorizationPolicies.join() ?? '';
+  const relisted = workloads.values().some(({ before, after }) => listed(before) !== listed(after));
+  if (policies.size > 0 || relisted) live.judgeAgain();
 });
 
+/** Throws if the pod's listeners cannot be opened; nothing is then left of it. */
 function addPod(pod: PodStart): void {
-  const abort = new AbortController();
+  if (draining) throw new MeshError('DRAINED', 'the proxy is shutting down');
+  pods.get(pod.uid)?.destroy('the pod is started again');
+  pods.delete(pod.uid);
+  const end = { closing: new AbortController(), gone: new AbortController() };
+  const sockets = new PodSockets();
   const proxy = new PodProxy(
     {
       pod,
@@ -75,9 +88,11 @@ function addPod(pod: PodStart): void {
         mark: config.packetMark,
         keepAlive: config.keepAlive,
         userTimeoutMs: config.userTimeoutMs,
+        sockets,
       },
       ledger,
       live,
+      sockets,
       pool: new SessionPool({
         ...defaultPoolOptions,
         maxStreams: config.poolMaxStreams,
@@ -85,18 +100,18 @@ function addPod(pod: PodStart): void {
       }),
       log,
       clock,
-      closing: abort.signal,
+      closing: end.closing.signal,
+      gone: end.gone.signal,
     },
-    abort,
+    end,
   );
   try {
     proxy.open();
   } catch (error) {
-    tell({ type: 'pod-failed', uid: pod.uid, message: errorText(error) });
-    return;
+    proxy.destroy('the pod could not be started');
+    throw error;
   }
   pods.set(pod.uid, proxy);
-  tell({ type: 'pod-up', uid: pod.uid });
 }
 
 function removePod(uid: string): void {
@@ -106,11 +121,15 @@ function removePod(uid: string): void {
 }
 
 async function drain(deadlineMs: number): Promise<void> {
-  for (const pod of pods.values()) pod.drain();
-  const deadline = clock.after(deadlineMs, () => live.closeWhere(() => true, 'DRAINED'));
-  await live.whenEmpty();
+  draining = true;
+  const late = Promise.withResolvers<void>();
+  const deadline = clock.after(deadlineMs, late.resolve);
+  await Promise.race([Promise.all(Array.from(pods.values(), (pod) => pod.drain())), late.promise]);
   deadline[Symbol.dispose]();
   for (const pod of pods.values()) pod.destroy('the proxy is shutting down');
+  pods.clear();
+  // What was still looked for ends as well, each with its line.
+  await new Promise((resolve) => setImmediate(resolve));
   lines.flush();
   tell({ type: 'drained' });
 }
@@ -118,7 +137,12 @@ async function drain(deadlineMs: number): Promise<void> {
 port.on('message', (message: ToWorker) => {
   switch (message.type) {
     case 'add-pod':
-      addPod(message.pod);
+      try {
+        addPod(message.pod);
+        tell({ type: 'pod-up', uid: message.pod.uid });
+      } catch (error) {
+        tell({ type: 'pod-failed', uid: message.pod.uid, message: errorText(error) });
+      }
       return;
     case 'remove-pod':
       removePod(message.uid);
@@ -131,6 +155,9 @@ port.on('message', (message: ToWorker) => {
       return;
     case 'certificate-failed':
       certificates.fail(message.identity, message.message);
+      return;
+    case 'forget-certificate':
+      certificates.forget(message.identity);
       return;
     case 'report':
       live.account();

@@ -23,7 +23,6 @@ export interface LiveConnection {
 export class LiveConnections {
   readonly #all = new Set<LiveConnection>();
   readonly #perPod = new Map<string, number>();
-  readonly #idle: (() => void)[] = [];
 
   get size(): number {
     return this.#all.size;
@@ -43,7 +42,6 @@ export class LiveConnections {
         const left = this.countOf(connection.pod) - 1;
         if (left === 0) this.#perPod.delete(connection.pod);
         else this.#perPod.set(connection.pod, left);
-        if (this.#all.size === 0) for (const resolve of this.#idle.splice(0)) resolve();
       },
     };
   }
@@ -61,12 +59,6 @@ export class LiveConnections {
 
   account(): void {
     for (const connection of this.#all) connection.account();
-  }
-
-  /** Resolves when no connection is left. */
-  whenEmpty(): Promise<void> {
-    if (this.#all.size === 0) return Promise.resolve();
-    return new Promise((resolve) => this.#idle.push(resolve));
   }
 
   report(): ConnectionReport[] {

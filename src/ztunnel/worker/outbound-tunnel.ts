@@ -104,7 +104,6 @@ async function openSession(context: PodContext, facts: OutboundFacts, plan: Hbon
   const raw = await dialed(context, plan);
   const { socket } = await connectTls(raw, certificate, plan.expectedIdentities);
   const connection: H2Connection = hboneClient(socket, context.config.windows, {
-    goingAway: () => context.pool.remove(connection),
     closed: () => context.pool.remove(connection),
   });
   return connection;

@@ -1,6 +1,7 @@
 // The proxy of one pod in one worker: three listeners inside the pod's namespace, and what hangs on them.
-import { createServer, type Server, type Socket } from 'node:net';
-import { formatSocketAddress } from '#/kit/index.ts';
+import { createServer, type DropArgument, type Server, type Socket } from 'node:net';
+import { errorRegistry } from '#/errors/index.ts';
+import { formatSocketAddress, unmapV4 } from '#/kit/index.ts';
 import { pingIntervalMs, missedPings, type H2Connection } from '#/tunnel/index.ts';
 import { acceptInbound } from './inbound.ts';
 import { acceptOutbound } from './outbound.ts';
@@ -11,6 +12,7 @@ import type { PodContext } from './pod-context.ts';
 const backlog = 1024;
 
 interface Listener {
+  readonly reporter: 'source' | 'destination';
   readonly scope: string;
   readonly component: string;
   readonly port: number;
@@ -18,64 +20,63 @@ interface Listener {
   readonly accept: (socket: Socket) => void;
 }
 
+/** Ends the waits of a pod: `closing` when nothing new may begin, `gone` when nothing is left. */
+export interface PodEnd {
+  readonly closing: AbortController;
+  readonly gone: AbortController;
+}
+
 export class PodProxy {
   readonly #context: PodContext;
-  readonly #abort: AbortController;
+  readonly #end: PodEnd;
   readonly #servers: Server[] = [];
   readonly #sessions = new Set<H2Connection>();
   #ticker: NodeJS.Timeout | undefined;
 
-  /** `abort` is the controller behind `context.closing`. */
-  constructor(context: PodContext, abort: AbortController) {
+  /** `end` are the controllers behind `context.closing` and `context.gone`. */
+  constructor(context: PodContext, end: PodEnd) {
     this.#context = context;
-    this.#abort = abort;
+    this.#end = end;
   }
 
-  /** Opens all listeners or none. Throws SystemError, which names the address. */
+  /** Opens the listeners. Throws SystemError, which names the address; `destroy` then closes those that are open. */
   open(): void {
     const { config } = this.#context;
     const transparent = this.#context.route.preserveSource;
-    const reporter =
-      (accept: (socket: Socket) => void, who: 'source' | 'destination') => (socket: Socket) => {
-        const open = this.#context.ledger.socketOpened(who);
-        socket.once('close', () => open[Symbol.dispose]());
-        accept(socket);
-      };
     const listeners: Listener[] = [
       {
+        reporter: 'destination',
         scope: 'proxy::inbound',
         component: 'inbound',
         port: config.ports.inbound,
         transparent,
-        accept: reporter((socket) => acceptInbound(this.#context, socket, this.#sessions), 'destination'),
+        accept: (socket) => acceptInbound(this.#context, socket, this.#sessions),
       },
       {
+        reporter: 'destination',
         scope: 'proxy::inbound_passthrough',
         component: 'inbound plaintext',
         port: config.ports.inboundPlaintext,
         transparent,
-        accept: reporter((socket) => acceptPlaintext(this.#context, socket), 'destination'),
+        accept: (socket) => acceptPlaintext(this.#context, socket),
       },
       {
+        reporter: 'source',
         scope: 'proxy::outbound',
         component: 'outbound',
         port: config.ports.outbound,
         transparent,
-        accept: reporter((socket) => acceptOutbound(this.#context, socket), 'source'),
+        accept: (socket) => acceptOutbound(this.#context, socket),
       },
     ];
-    try {
-      for (const listener of listeners) this.#listen(listener);
-    } catch (error) {
-      this.#closeListeners();
-      throw error;
-    }
+    for (const listener of listeners) this.#listen(listener);
     this.#ticker = setInterval(() => this.#tick(), pingIntervalMs);
     this.#ticker.unref();
   }
 
   #listen(listener: Listener): void {
-    const { config, dialer, netns, pod } = this.#context;
+    const { config, dialer, ledger, netns, pod, sockets } = this.#context;
+    const { reporter } = listener;
     const host = config.ipv6 ? '::' : '0.0.0.0';
     const fd = dialer.kernel.tcpListener({
       netns,
@@ -89,10 +90,18 @@ export class PodProxy {
       // HTTP/2 PINGs watch over tunnels.
       ...(listener.component === 'inbound' ? {} : { keepAlive: config.keepAlive }),
     });
-    const server = createServer(
-      { allowHalfOpen: true, pauseOnConnect: true, noDelay: true },
-      listener.accept,
-    );
+    const server = createServer({ allowHalfOpen: true, pauseOnConnect: true, noDelay: true }, (socket) => {
+      const open = ledger.socketOpened(reporter);
+      sockets.add(socket, listener.component === 'inbound' ? 'other' : 'client', () =>
+        open[Symbol.dispose](),
+      );
+      listener.accept(socket);
+    });
+    // One more is closed before it is looked at, so that peers that only connect cannot use up the node's memory.
+    server.maxConnections = config.maxConnectionsPerPod;
+    server.on('drop', (dropped) => {
+      if (dropped !== undefined) ledger.refuse({ reporter, ...refusal(dropped) });
+    });
     server.on('error', (error) =>
       this.#context.log.error('listener failed', {
         component: listener.component,
@@ -120,25 +129,40 @@ export class PodProxy {
     clearInterval(this.#ticker);
   }
 
-  /** Takes nothing new; what is open may finish. */
-  drain(): void {
-    this.#abort.abort();
+  /** Takes nothing new; what is open may finish. Resolves when the last byte is out, and every socket closed. */
+  async drain(): Promise<void> {
+    const { pool, sockets } = this.#context;
+    this.#end.closing.abort();
     this.#closeListeners();
-    this.#context.pool.drain();
     for (const session of this.#sessions) session.session.drain();
+    // A client that was accepted before may still need a session.
+    await sockets.whenNoClients();
+    pool.drain();
+    await sockets.whenEmpty();
   }
 
   /** Ends everything at once: the pod is gone, or the drain's time is up. */
   destroy(reason: string): void {
-    this.#abort.abort();
+    this.#end.closing.abort();
+    this.#end.gone.abort();
     this.#closeListeners();
     this.#context.live.closeWhere((connection) => connection.pod === this.#context.pod.uid, 'DRAINED');
     this.#context.pool.destroy(reason);
     for (const session of this.#sessions) session.destroy(reason);
+    this.#context.sockets.destroyAll();
     this.#context.netns[Symbol.dispose]();
   }
 
   get uid(): string {
     return this.#context.pod.uid;
   }
+}
+
+function refusal(dropped: DropArgument) {
+  const { localAddress, localPort, remoteAddress, remotePort } = dropped;
+  return {
+    sourceAddress: { ip: unmapV4(remoteAddress ?? '0.0.0.0'), port: remotePort ?? 0 },
+    destinationAddress: { ip: unmapV4(localAddress ?? '0.0.0.0'), port: localPort ?? 0 },
+    reason: errorRegistry.OVER_LIMIT.text,
+  };
 }
