@@ -6,11 +6,12 @@ import {
   createCsr,
   parseCertificate,
   RpcError,
+  SigningError,
   type CallFacts,
 } from '#/identity/index.ts';
 import { silentLogger } from '#/kit/index.ts';
 import { identityOf } from '#/model/index.ts';
-import { decodeCertificateResponse, encodeCertificateRequest } from '#/wire/index.ts';
+import type { CertificateRequest } from '#/wire/index.ts';
 import type { Caller } from './caller.ts';
 import { CaService, type CaOutcome, type CaServiceOptions } from './ca-service.ts';
 
@@ -49,21 +50,23 @@ function service(change: Partial<CaServiceOptions> = {}) {
   return { made, log, outcomes };
 }
 
-async function request(impersonate?: string, ttlSeconds = 3600): Promise<Uint8Array> {
+async function request(impersonate?: string, ttlSeconds = 3600): Promise<CertificateRequest> {
   const { csrPem } = await createCsr(identityOf('ignored', 'by', 'the-ca'));
-  return encodeCertificateRequest({
+  return {
     csr: csrPem,
     ttlSeconds,
     ...(impersonate === undefined ? {} : { impersonatedIdentity: impersonate }),
-  });
+  };
 }
 
 const refused = (status: RpcError['status'], text: RegExp) => (error: unknown) =>
-  error instanceof RpcError && error.status === status && text.test(error.message);
+  (error instanceof RpcError || error instanceof SigningError) &&
+  error.status === status &&
+  text.test(error.message);
 
 test('the certificate is for whom was asked, not for whom the request names', async () => {
   const { made, outcomes } = service();
-  const chain = decodeCertificateResponse(await made.createCertificate(call, await request(web)));
+  const chain = await made.create(await request(web), call);
   assert.equal(parseCertificate(chain[0] as string).identity, web);
   assert.equal(chain.at(-1), ca.rootsPem);
   const leaf = new X509Certificate(chain[0] as string);
@@ -72,7 +75,7 @@ test('the certificate is for whom was asked, not for whom the request names', as
 });
 
 test('without an impersonated identity, it is for the caller', async () => {
-  const chain = decodeCertificateResponse(await service().made.createCertificate(call, await request()));
+  const chain = await service().made.create(await request(), call);
   assert.equal(parseCertificate(chain[0] as string).identity, ztunnel.identity);
 });
 
@@ -80,7 +83,7 @@ test('a foreign identity is refused without a reason; the log has it', async () 
   const { made, log, outcomes } = service();
   const foreign = await request(identityOf('cluster.local', 'shop', 'db'));
   await assert.rejects(
-    made.createCertificate(call, foreign),
+    made.create(foreign, call),
     refused('UNAUTHENTICATED', /^request authenticate failure$/),
   );
   assert.match(log[0] ?? '', /no pod of shop\/db runs on node n1/);
@@ -89,36 +92,25 @@ test('a foreign identity is refused without a reason; the log has it', async () 
 
 test("a bad request or too long a life is the caller's fault", async () => {
   const { made, outcomes } = service();
-  const garbage = encodeCertificateRequest({ csr: 'garbage', ttlSeconds: 60 });
-  await assert.rejects(made.createCertificate(call, garbage), refused('INVALID_ARGUMENT', /./));
-  await assert.rejects(
-    made.createCertificate(call, new Uint8Array([255, 255])),
-    refused('INVALID_ARGUMENT', /./),
-  );
+  const garbage = { csr: 'garbage', ttlSeconds: 60 };
+  await assert.rejects(made.create(garbage, call), refused('INVALID_ARGUMENT', /./));
   const long = await request(web, 91 * 86_400);
-  await assert.rejects(made.createCertificate(call, long), refused('INVALID_ARGUMENT', /TTL/));
-  assert.deepEqual(outcomes, ['csr', 'csr', 'ttl']);
+  await assert.rejects(made.create(long, call), refused('INVALID_ARGUMENT', /TTL/));
+  assert.deepEqual(outcomes, ['csr', 'ttl']);
 });
 
 test('without a CA the answer is Internal', async () => {
   const { made } = service({ authority: () => undefined });
-  await assert.rejects(
-    made.createCertificate(call, await request(web)),
-    refused('INTERNAL', /no signing certificate/),
-  );
+  await assert.rejects(made.create(await request(web), call), refused('INTERNAL', /no signing certificate/));
 });
 
 test('a flood is refused beyond the queue, and beyond the rate of one caller', async () => {
   const { made } = service({ concurrency: 1, queue: 3 });
   const one = await request(web);
-  const results = await Promise.allSettled(
-    Array.from({ length: 20 }, () => made.createCertificate(call, one)),
-  );
+  const results = await Promise.allSettled(Array.from({ length: 20 }, () => made.create(one, call)));
   assert.equal(results.filter(({ status }) => status === 'fulfilled').length, 4);
   const limited = service({ requestsPerSecond: 0.5 }).made;
-  const answers = await Promise.allSettled(
-    Array.from({ length: 20 }, () => limited.createCertificate(call, one)),
-  );
+  const answers = await Promise.allSettled(Array.from({ length: 20 }, () => limited.create(one, call)));
   const reasons = answers
     .filter((answer) => answer.status === 'rejected')
     .map((answer) => answer.reason as RpcError);

@@ -1,9 +1,8 @@
-// The gRPC service that signs certificates.
-import type { Server, sendUnaryData, ServerUnaryCall } from '@grpc/grpc-js';
+// Who gets a certificate for whom: the rules around the CA's signature.
+import type { Server } from '@grpc/grpc-js';
 import { errorText } from '#/errors/index.ts';
 import {
-  callFacts,
-  grpcError,
+  addCertificateService,
   RpcError,
   SigningError,
   type CallFacts,
@@ -11,13 +10,7 @@ import {
 } from '#/identity/index.ts';
 import type { Clock, Logger } from '#/kit/index.ts';
 import type { Identity } from '#/model/index.ts';
-import {
-  createCertificateMethodPath,
-  decodeCertificateRequest,
-  encodeCertificateResponse,
-  WireError,
-  type CertificateRequest,
-} from '#/wire/index.ts';
+import type { CertificateRequest } from '#/wire/index.ts';
 import type { Caller } from './caller.ts';
 import { Gate, RateLimit } from './limits.ts';
 import { authorizeImpersonation, type NodeRules, type PodView } from './node-authorization.ts';
@@ -52,50 +45,27 @@ export class CaService {
   }
 
   addTo(server: Server): void {
-    const bytes = (value: Uint8Array): Buffer =>
-      Buffer.from(value.buffer, value.byteOffset, value.byteLength);
-    const same = (value: Buffer): Buffer => value;
-    server.addService(
-      {
-        CreateCertificate: {
-          path: createCertificateMethodPath,
-          requestStream: false,
-          responseStream: false,
-          requestSerialize: same,
-          requestDeserialize: same,
-          responseSerialize: same,
-          responseDeserialize: same,
-        },
-      },
-      {
-        CreateCertificate: (call: ServerUnaryCall<Buffer, Buffer>, reply: sendUnaryData<Buffer>) => {
-          this.createCertificate(callFacts(call), call.request).then(
-            (response) => reply(null, bytes(response)),
-            (error: unknown) => reply(grpcError(error)),
-          );
-        },
-      },
-    );
+    addCertificateService(server, (request, call) => this.create(request, call), this.#options.log);
   }
 
-  /** Throws RpcError. */
-  async createCertificate(call: CallFacts, request: Uint8Array): Promise<Uint8Array> {
+  /** The chain for a request. Throws RpcError or SigningError. */
+  async create(request: CertificateRequest, call: CallFacts): Promise<readonly string[]> {
     try {
-      const chain = await this.#create(call, request);
+      const chain = await this.#create(request, call);
       this.#options.onOutcome?.('success');
-      return encodeCertificateResponse(chain);
+      return chain;
     } catch (error) {
-      throw this.#failure(call, error);
+      this.#failed(call, error);
+      throw error;
     }
   }
 
-  async #create(call: CallFacts, bytes: Uint8Array): Promise<readonly string[]> {
+  async #create(request: CertificateRequest, call: CallFacts): Promise<readonly string[]> {
     const { authority, log } = this.#options;
     const caller = await this.#options.authenticate(call);
     const account = `${caller.namespace}/${caller.serviceAccount}`;
     if (!this.#rate.take(`${account}/${caller.pod?.uid ?? ''}`))
       throw new RpcError('RESOURCE_EXHAUSTED', 'too many certificate requests, try again later');
-    const request = decodeCertificateRequest(bytes);
     const identity = this.#identity(caller, request, call);
     const turn = this.#gate.enter();
     if (turn === undefined)
@@ -125,29 +95,14 @@ export class CaService {
     throw opaque();
   }
 
-  #failure(call: CallFacts, error: unknown): RpcError {
+  #failed(call: CallFacts, error: unknown): void {
     const { log, onOutcome } = this.#options;
-    if (error instanceof RpcError) {
-      onOutcome?.(
-        error.status === 'UNAUTHENTICATED'
-          ? 'unauthenticated'
-          : error.status === 'RESOURCE_EXHAUSTED'
-            ? 'overload'
-            : 'error',
-      );
-      return error;
-    }
     if (error instanceof SigningError) {
       onOutcome?.(error.kind);
       log.warn(`did not sign a certificate: ${errorText(error)}`, { peer: call.peer });
-      return new RpcError(error.status, error.message);
-    }
-    if (error instanceof WireError) {
-      onOutcome?.('csr');
-      return new RpcError('INVALID_ARGUMENT', error.message);
-    }
-    onOutcome?.('error');
-    log.error(`could not sign a certificate: ${errorText(error)}`, { peer: call.peer });
-    return new RpcError('INTERNAL', 'the certificate could not be signed');
+    } else if (error instanceof RpcError && error.status === 'UNAUTHENTICATED')
+      onOutcome?.('unauthenticated');
+    else if (error instanceof RpcError && error.status === 'RESOURCE_EXHAUSTED') onOutcome?.('overload');
+    else onOutcome?.('error');
   }
 }
