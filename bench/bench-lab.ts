@@ -1,0 +1,76 @@
+// A lab for a bench: a folder of its own, the `aura` command, and the CPU and memory of the mesh's programs.
+import { spawn } from 'node:child_process';
+import { mkdtempSync, readdirSync, readFileSync, rmSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join, resolve } from 'node:path';
+import { processUsage } from '#/sys/index.ts';
+
+const aura = resolve(import.meta.dirname, '../bin/aura');
+
+export interface Usage {
+  readonly cpuSeconds: number;
+  readonly rssBytes: number;
+}
+
+export class BenchLab implements AsyncDisposable {
+  readonly home: string = mkdtempSync(join(tmpdir(), 'aura-bench-'));
+
+  /** Runs `aura …`; its progress goes to our stderr. Rejects unless it exits with 0. */
+  aura(args: readonly string[], quiet = true): Promise<string> {
+    return new Promise((done, failed) => {
+      const child = spawn(aura, args, {
+        env: { ...process.env, AURA_HOME: this.home },
+        stdio: ['ignore', 'pipe', quiet ? 'pipe' : 'inherit'],
+      });
+      let out = '';
+      let errors = '';
+      child.stdout?.on('data', (chunk: Buffer) => (out += chunk.toString()));
+      child.stderr?.on('data', (chunk: Buffer) => (errors += chunk.toString()));
+      child.on('error', failed);
+      child.on('close', (code) => {
+        if (code === 0) done(out);
+        else failed(new Error(`aura ${args.join(' ')}: exit code ${code}\n${errors}${out}`));
+      });
+    });
+  }
+
+  up(manifest: string): Promise<string> {
+    return this.aura(['lab', 'up', '-f', manifest], false);
+  }
+
+  exec(namespace: string, pod: string, argv: readonly string[]): Promise<string> {
+    return this.aura(['lab', 'exec', '-n', namespace, pod, '--', ...argv]);
+  }
+
+  /** The node proxies of this lab, by node. */
+  ztunnels(): Map<string, number> {
+    const found = new Map<string, number>();
+    for (const pid of readdirSync('/proc').filter((name) => /^[0-9]+$/.test(name))) {
+      try {
+        const argv = readFileSync(`/proc/${pid}/cmdline`, 'utf8').split('\0');
+        if (!argv[0]?.endsWith('node') || !argv.includes('ztunnel')) continue;
+        const env = readFileSync(`/proc/${pid}/environ`, 'utf8').split('\0');
+        const value = (name: string) =>
+          env.find((entry) => entry.startsWith(`${name}=`))?.slice(name.length + 1);
+        if (env.some((entry) => entry.includes(this.home))) found.set(value('NODE_NAME') ?? pid, Number(pid));
+      } catch {
+        // The process has ended while we looked.
+      }
+    }
+    return found;
+  }
+
+  usage(): Map<string, Usage> {
+    const all = new Map<string, Usage>();
+    for (const [node, pid] of this.ztunnels()) {
+      const usage = processUsage(pid);
+      if (usage !== undefined) all.set(node, usage);
+    }
+    return all;
+  }
+
+  async [Symbol.asyncDispose](): Promise<void> {
+    await this.aura(['lab', 'down']);
+    rmSync(this.home, { recursive: true, force: true });
+  }
+}
