@@ -11,6 +11,7 @@ import {
   statefulSets,
   type Deployment,
   type Pod,
+  type ReplicaSet,
 } from '#/kube/index.ts';
 import type { ClusterView } from './cluster-view.ts';
 import { planDeployment, revisionAnnotation } from './deployment-plan.ts';
@@ -139,14 +140,16 @@ class DeploymentController {
     const add = (deployment: Deployment): void => this.#queue.add(keyOf(deployment));
     this.#view.deployments.on('add', add);
     this.#view.deployments.on('update', add);
-    for (const event of ['add', 'update', 'delete'] as const)
-      this.#view.replicaSets.on(event, (set) => {
-        const owner = controllerOf(set);
-        if (owner?.kind !== 'Deployment') return;
-        const key = `${set.metadata.namespace ?? ''}/${owner.name}`;
-        this.#pending.seen(key, set.metadata.name);
-        this.#queue.add(key);
-      });
+    const bySet = (set: ReplicaSet): void => {
+      const owner = controllerOf(set);
+      if (owner?.kind !== 'Deployment') return;
+      const key = `${set.metadata.namespace ?? ''}/${owner.name}`;
+      this.#pending.seen(key, set.metadata.name);
+      this.#queue.add(key);
+    };
+    this.#view.replicaSets.on('add', bySet);
+    this.#view.replicaSets.on('update', bySet);
+    this.#view.replicaSets.on('delete', bySet);
   }
 
   stop(): void {

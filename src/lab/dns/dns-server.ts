@@ -99,6 +99,7 @@ export class DnsServer {
   readonly #options: DnsServerOptions;
   readonly #udp: UdpSocket;
   readonly #tcp: Server;
+  readonly #clients = new Set<Socket>();
 
   constructor(options: DnsServerOptions) {
     this.#options = options;
@@ -145,6 +146,8 @@ export class DnsServer {
 
   #serve(socket: Socket): void {
     let pending: Buffer = Buffer.alloc(0);
+    this.#clients.add(socket);
+    socket.on('close', () => this.#clients.delete(socket));
     socket.setTimeout(10_000, () => socket.destroy());
     socket.on('error', () => socket.destroy());
     socket.on('data', (chunk: Buffer) => {
@@ -166,6 +169,7 @@ export class DnsServer {
 
   async [Symbol.asyncDispose](): Promise<void> {
     this.#udp.close();
+    for (const socket of this.#clients) socket.destroy();
     await new Promise<void>((resolve) => this.#tcp.close(() => resolve()));
   }
 }

@@ -128,6 +128,7 @@ export class PodWorker {
     const init = this.#pod.spec.initContainers?.includes(spec) === true;
     const policy = this.#pod.spec.restartPolicy ?? 'Always';
     const cgroup = join(this.#places.cgroup, spec.name);
+    let told: unknown;
     const runner: ContainerRunner = new ContainerRunner({
       spec,
       dir: join(this.#places.dir, 'containers', spec.name),
@@ -135,10 +136,12 @@ export class PodWorker {
       restartPolicy: sidecar ? 'Always' : init && policy === 'Always' ? 'OnFailure' : policy,
       onChange: () => {
         const { state } = runner;
+        if (state === told) return this.wake();
+        told = state;
         if (state?.kind === 'running') this.#event('Normal', 'Started', `Started container ${spec.name}`);
         if (state?.kind === 'failed')
           this.#event('Warning', 'Failed', `container ${spec.name} was not started: ${state.message}`);
-        this.wake();
+        return this.wake();
       },
       onUnhealthy: (kind, message) =>
         this.#event('Warning', 'Unhealthy', `${kind} probe failed for container ${spec.name}: ${message}`),

@@ -1,0 +1,83 @@
+// The cluster DNS as a program: follows Services, EndpointSlices and Namespaces, and answers from them. Ready when
+// it has seen them all once.
+import { createServer } from 'node:http';
+import type { Logger } from '#/kit/index.ts';
+import {
+  Informer,
+  endpointSlices,
+  namespaces,
+  objectKey,
+  services,
+  type EndpointSlice,
+  type KubeClient,
+} from '#/kube/index.ts';
+import { serviceNameLabel } from '../controllers/endpoint-slices.ts';
+import type { ZoneView } from './cluster-zone.ts';
+import { DnsServer } from './dns-server.ts';
+
+export interface DnsProgramOptions {
+  readonly client: KubeClient;
+  readonly domain: string;
+  readonly host: string;
+  readonly port: number;
+  /** Port of /ready. */
+  readonly healthPort: number;
+  readonly log: Logger;
+}
+
+export interface DnsProgram extends AsyncDisposable {
+  readonly port: number;
+}
+
+export async function startDnsProgram(options: DnsProgramOptions): Promise<DnsProgram> {
+  const { client, domain, host, port, log } = options;
+  const abort = new AbortController();
+  const serviceInformer = new Informer(client, services, { log });
+  const sliceInformer = new Informer(client, endpointSlices, { log });
+  const namespaceInformer = new Informer(client, namespaces, { log });
+  const slicesByService = new Map<string, Map<string, EndpointSlice>>();
+  const serviceOf = ({ metadata }: EndpointSlice): string =>
+    objectKey(metadata.namespace, metadata.labels?.[serviceNameLabel] ?? '');
+  const put = (slice: EndpointSlice): void => {
+    const key = serviceOf(slice);
+    const own = slicesByService.get(key) ?? new Map<string, EndpointSlice>();
+    own.set(slice.metadata.name, slice);
+    slicesByService.set(key, own);
+  };
+  const drop = (slice: EndpointSlice): void => {
+    const own = slicesByService.get(serviceOf(slice));
+    if (own?.delete(slice.metadata.name) === true && own.size === 0) slicesByService.delete(serviceOf(slice));
+  };
+  sliceInformer.on('add', put);
+  sliceInformer.on('update', (slice, old) => {
+    drop(old);
+    put(slice);
+  });
+  sliceInformer.on('delete', drop);
+  const view: ZoneView = {
+    service: (namespace, name) => serviceInformer.get(namespace, name),
+    slices: (namespace, name) => [...(slicesByService.get(objectKey(namespace, name))?.values() ?? [])],
+    hasNamespace: (namespace) => namespaceInformer.get(undefined, namespace) !== undefined,
+  };
+  let ready = false;
+  const health = createServer((request, response) => {
+    const ok = request.url === '/health' || (request.url === '/ready' && ready);
+    response.writeHead(ok ? 200 : 503).end(ok ? 'OK' : 'not ready');
+  });
+  health.listen(options.healthPort, host);
+  for (const informer of [serviceInformer, sliceInformer, namespaceInformer]) informer.start(abort.signal);
+  await Promise.all([serviceInformer.synced, sliceInformer.synced, namespaceInformer.synced]);
+  // Only now: a name that is asked for before the list is in must wait, not be denied.
+  const server = new DnsServer({ view, domain, host, port, log });
+  const bound = await server.start();
+  ready = true;
+  log.info('serving', { domain, port: bound, services: serviceInformer.size });
+  return {
+    port: bound,
+    async [Symbol.asyncDispose]() {
+      abort.abort(new Error('ended'));
+      health.close();
+      await server[Symbol.asyncDispose]();
+    },
+  };
+}
