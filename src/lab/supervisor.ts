@@ -127,7 +127,6 @@ export class Supervisor {
     const client = await this.#connect(signal);
     const view = new ClusterView(client, log.scope('cluster'));
     this.#view = view;
-    this.#startKubelets(view, client);
     const proxy = new ServiceProxy(view, paths, plan, log.scope('services'));
     const scheduler = new Scheduler(view, new EventRecorder(client, 'default-scheduler', main.name), log);
     const slices = new EndpointSliceController(view, log);
@@ -144,6 +143,7 @@ export class Supervisor {
     });
     await view.synced();
     proxy.start();
+    this.#startKubelets(view, client);
     this.#step('registering nodes');
     const register = (): Promise<unknown> =>
       Promise.all(plan.nodes.map((node) => registerNode(client, plan, node)));

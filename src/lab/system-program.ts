@@ -31,6 +31,7 @@ export class SystemProgram {
       dir: options.dir,
       cgroup: options.cgroup,
       restartPolicy: 'Always',
+      wasReady: true,
       onChange: () => this.#look(),
       ask: () => Promise.resolve({ ok: true, message: '' }),
       onUnhealthy: () => {},

@@ -21,6 +21,8 @@ export interface RunnerOptions {
   readonly dir: string;
   readonly cgroup: string;
   readonly restartPolicy: string;
+  /** It was ready when somebody last looked: a container that is taken over stays so until a probe says otherwise. */
+  readonly wasReady: boolean;
   readonly onChange: () => void;
   readonly ask: (probe: NonNullable<Container['readinessProbe']>, timeoutMs: number) => Promise<ProbeResult>;
   readonly onUnhealthy: (kind: 'Readiness' | 'Liveness' | 'Startup', message: string) => void;
@@ -63,7 +65,10 @@ export class ContainerRunner {
     this.#process = ContainerProcess.adopt(join(options.dir, String(newest)), options.cgroup, (state) =>
       this.#onState(state),
     );
-    if (this.#process.state.kind === 'running') this.#startProbes();
+    if (this.#process.state.kind === 'running') {
+      this.#ready = options.wasReady;
+      this.#startProbes(options.wasReady);
+    }
     // A run that ended while nobody looked is dealt with as if it ended now.
     if (this.#process.ended) this.#failures = 1;
   }
@@ -177,10 +182,10 @@ export class ContainerRunner {
     this.#probes = [];
   }
 
-  #startProbes(): void {
+  #startProbes(started = false): void {
     this.#stopProbes();
     const { startupProbe } = this.spec;
-    if (startupProbe === undefined) {
+    if (startupProbe === undefined || started) {
       this.#onStarted();
       return;
     }
@@ -207,7 +212,7 @@ export class ContainerRunner {
     if (readinessProbe === undefined) this.#ready = true;
     else
       this.#probes.push(
-        new ProbeLoop(readinessProbe, false, (timeout) => this.#options.ask(readinessProbe, timeout), {
+        new ProbeLoop(readinessProbe, this.#ready, (timeout) => this.#options.ask(readinessProbe, timeout), {
           onVerdict: (ok) => {
             if (ok === this.#ready) return;
             this.#ready = ok;

@@ -54,11 +54,9 @@ export class Kubelet {
     return this.workers.find(({ pod }) => pod.metadata.name === name && pod.metadata.namespace === namespace);
   }
 
-  /** Takes over the pods on disk at once, and follows the API's when `pods` (of all nodes) has them. */
+  /** Takes over the pods on disk and follows those of the API. `informer` has all nodes' pods, and is synced. */
   start(informer: Informer<Pod>): void {
     const node = this.context.node.name;
-    for (const { pod } of storedPods(this.context.paths.podsDir))
-      if (pod.spec.nodeName === node) this.#take(pod);
     const mine = (pod: Pod): boolean => pod.spec.nodeName === node;
     const see = (pod: Pod): void => {
       if (mine(pod)) this.#see(pod);
@@ -70,10 +68,11 @@ export class Kubelet {
         if (mine(pod)) this.#workers.get(pod.metadata.uid ?? '')?.forget();
       }),
     );
-    informer.synced.then(
-      () => this.#compare(informer),
-      () => {},
-    );
+    informer.list().forEach(see);
+    // What the API does not have any more: taken over, to be ended.
+    for (const { pod } of storedPods(this.context.paths.podsDir))
+      if (pod.spec.nodeName === node) this.#take(pod);
+    this.#compare(informer);
     this.#rotation = setInterval(() => this.#rotateLogs(), 15_000);
     this.#rotation.unref();
   }
@@ -108,7 +107,7 @@ export class Kubelet {
     this.#workers.set(uid, new PodWorker(this.context, pod, this.#clock, () => this.#workers.delete(uid)));
   }
 
-  /** Once the API's list is there: what it does not have any more, ends. */
+  /** What the API's list does not have, ends. */
   #compare(informer: Informer<Pod>): void {
     const { node, labCgroup, paths } = this.context;
     const known = new Set(informer.list().map(({ metadata }) => metadata.uid));

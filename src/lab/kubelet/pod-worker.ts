@@ -128,11 +128,16 @@ export class PodWorker {
     const init = this.#pod.spec.initContainers?.includes(spec) === true;
     const policy = this.#pod.spec.restartPolicy ?? 'Always';
     const cgroup = join(this.#places.cgroup, spec.name);
+    const known = [
+      ...(this.#pod.status?.containerStatuses ?? []),
+      ...(this.#pod.status?.initContainerStatuses ?? []),
+    ].find(({ name }) => name === spec.name);
     let told: unknown;
     const runner: ContainerRunner = new ContainerRunner({
       spec,
       dir: join(this.#places.dir, 'containers', spec.name),
       cgroup,
+      wasReady: known?.ready === true,
       restartPolicy: sidecar ? 'Always' : init && policy === 'Always' ? 'OnFailure' : policy,
       onChange: () => {
         const { state } = runner;

@@ -184,7 +184,8 @@ export class ProbeLoop implements Disposable {
       if (signal.aborted) return;
       streak = result.ok === lastOk ? streak + 1 : 1;
       lastOk = result.ok;
-      if (!result.ok) handlers.onFailure(result);
+      // A program that has just started may refuse twice before it is worth a word.
+      if (!result.ok && (ok || streak > 2)) handlers.onFailure(result);
       if (result.ok ? streak >= enough.good : streak >= enough.bad) {
         if (result.ok !== ok || (!result.ok && streak === enough.bad)) {
           ok = result.ok;
