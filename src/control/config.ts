@@ -12,6 +12,8 @@ export interface ControlPlaneConfig {
   readonly podName: string;
   readonly revision: string;
   readonly mesh: MeshSettings;
+  /** What was set by flag or environment, so that the mesh's ConfigMap does not overrule it. */
+  readonly given: { readonly trustDomain: boolean; readonly rootNamespace: boolean };
   readonly listen: {
     /** Address to bind, `::` for all. */
     readonly host: string;
@@ -167,6 +169,10 @@ export function parseControlPlaneConfig(env: Environment, flags: ControlPlaneFla
       multiNetwork: read.boolean('AMBIENT_ENABLE_MULTI_NETWORK', false),
       servicesSelectWorkloadEntries: read.boolean('PILOT_ENABLE_K8S_SELECT_WORKLOAD_ENTRIES', true),
       serviceEntriesSelectPods: read.boolean('PILOT_ENABLE_SERVICEENTRY_SELECT_PODS', true),
+    },
+    given: {
+      trustDomain: (flags.trustDomain ?? env['TRUST_DOMAIN'] ?? '') !== '',
+      rootNamespace: (env['ROOT_NAMESPACE'] ?? '') !== '',
     },
     listen: {
       host: flags.host ?? read.text('AURA_LISTEN_HOST', '::'),

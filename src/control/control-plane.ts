@@ -1,20 +1,19 @@
 // The program: puts the parts together, starts them in order and ends them in reverse.
-import { Server, ServerCredentials } from '@grpc/grpc-js';
 import { errorText } from '#/errors/index.ts';
 import { systemClock, type Clock, type Logger } from '#/kit/index.ts';
-import { LeaderElection, type KubeClient } from '#/kube/index.ts';
-import { addressTypeUrl, authorizationTypeUrl, type Node } from '#/wire/index.ts';
-import { DeltaServer, xdsServerOptions, type ConnectionStatus, type ResourceSource } from '#/xds/index.ts';
+import type { KubeClient } from '#/kube/index.ts';
 import { AuthorityStore } from './authority-store.ts';
-import { CallerReview, type Caller } from './caller.ts';
+import { CallerReview } from './caller.ts';
 import { CaService } from './ca-service.ts';
 import type { ControlPlaneConfig } from './config.ts';
-import { bindGrpc, type GrpcEndpoint } from './grpc-endpoint.ts';
+import { IpAllocator } from './ip-allocator.ts';
+import { leadDuties, type Duty } from './leader-duties.ts';
+import { liveChange, withMeshConfig } from './mesh-config.ts';
+import { followMeshConfig, readMeshConfig } from './mesh-config-source.ts';
 import { MeshWatch } from './mesh-watch.ts';
-import { nodeGroup } from './mesh-tables.ts';
 import { ControlMetrics } from './metrics.ts';
 import { json, serveHttp } from './monitoring.ts';
-import { checkNodeIdentity, nodeNameOf } from './node-identity.ts';
+import { ProxyServers } from './proxy-servers.ts';
 import { RootConfigMaps } from './root-config-maps.ts';
 import { ServingCertificate, servingNames } from './serving-certificate.ts';
 import { StatusWriter } from './status-writer.ts';
@@ -40,9 +39,6 @@ export interface ControlPlane extends AsyncDisposable {
   readonly done: Promise<void>;
 }
 
-/** Hourly, and not all replicas at once. */
-const rotationMs = () => 3_600_000 * (0.9 + 0.2 * Math.random());
-
 /** Resolves when proxies are served: after the first full list of every kind. Rejects if it cannot start. */
 export async function startControlPlane(
   config: ControlPlaneConfig,
@@ -52,19 +48,30 @@ export async function startControlPlane(
   const clock = deps.clock ?? systemClock;
   const stop = new AbortController();
   const signal = deps.signal === undefined ? stop.signal : AbortSignal.any([stop.signal, deps.signal]);
-  const timing = { clock };
   await using started = new AsyncDisposableStack();
   started.defer(() => stop.abort(new Error('the control plane has ended')));
+  /** What metrics and probes look at before all of it is there. */
+  const live: { ready: boolean; servers?: ProxyServers } = { ready: false };
 
-  let ready = false;
-  const servers: DeltaServer<Caller | undefined>[] = [];
-  const connections = (): readonly ConnectionStatus[] => servers.flatMap((server) => server.status());
+  const readiness = await serveHttp(
+    config.listen.host,
+    config.listen.ready,
+    {
+      '/ready': () =>
+        live.ready ? { body: 'ok\n' } : { status: 503, body: 'not ready: objects are being read\n' },
+    },
+    log,
+  );
+  started.use(readiness);
+  const meshSource = { client, namespace: config.namespace, log: log.scope('mesh'), clock };
+  const settings = withMeshConfig(config.mesh, await readMeshConfig(meshSource, signal), config.given);
+  const { trustDomain, clusterId } = settings;
 
   const authority = new AuthorityStore({
     client,
     namespace: config.namespace,
     directory: config.ca.directory,
-    trustDomain: config.mesh.trustDomain,
+    trustDomain,
     multiRoot: config.ca.multiRoot,
     authority: {
       defaultTtlSeconds: config.ca.defaultTtlSeconds,
@@ -72,12 +79,12 @@ export async function startControlPlane(
       clock,
     },
     log: log.scope('ca'),
-    ...timing,
+    clock,
   });
   const metrics = new ControlMetrics({
     version,
-    connections: () => connections().map(() => ({ version: 'unknown' })),
-    services: () => [...watch.index.all('Service')].length,
+    connections: () => live.servers?.status() ?? [],
+    services: () => watch.index.count('Service'),
     rootExpiry: () => authority.current?.notAfter,
     records: () => watch.index.sizes.records,
   });
@@ -85,27 +92,29 @@ export async function startControlPlane(
     client,
     log: log.scope('status'),
     onWrite: (kind, ok) => metrics.statusWrite(kind, ok),
-    ...timing,
+    clock,
   });
   const rootMaps = new RootConfigMaps({
     client,
     rootsPem: () => authority.current?.rootsPem,
     crlPem: () => authority.crlPem,
     log: log.scope('root-cert'),
-    ...timing,
+    clock,
   });
+  const allocator = new IpAllocator({ client, log: log.scope('ip'), clock });
   const watch = new MeshWatch({
     client,
-    settings: config.mesh,
+    settings,
     log: log.scope('mesh'),
     onChange: (kind) => metrics.inbound(kind),
     onObject: (kind, key, object) => {
       if (kind === 'Namespace') rootMaps.namespace(key, object !== undefined);
       else status.observe(kind, key, object);
+      if (kind === 'ServiceEntry') allocator.observe(key, object);
     },
     onConditions: (origin, conditions) => status.want(origin, conditions),
     onRound: (ms, changed) => metrics.round(ms, changed),
-    ...timing,
+    clock,
   });
 
   const monitoring = await serveHttp(
@@ -122,28 +131,18 @@ export async function startControlPlane(
     log,
   );
   started.use(monitoring);
-  const readiness = await serveHttp(
-    config.listen.host,
-    config.listen.ready,
-    {
-      '/ready': () =>
-        ready ? { body: 'ok\n' } : { status: 503, body: 'not ready: objects are being read\n' },
-    },
-    log,
-  );
-  started.use(readiness);
 
   watch.start(signal);
   await authority.start(signal);
-  log.info('the CA is ready', { source: authority.source, trustDomain: config.mesh.trustDomain });
+  log.info('the CA is ready', { source: authority.source, trustDomain });
   const serving = new ServingCertificate({
     dnsNames: [
-      ...servingNames(config.namespace, config.mesh.clusterDomain, config.revision),
+      ...servingNames(config.namespace, settings.clusterDomain, config.revision),
       ...config.serving.dnsNames,
     ],
     ips: config.serving.ips,
     log: log.scope('ca'),
-    ...timing,
+    clock,
   });
   started.use(serving);
   await issue(serving, authority);
@@ -152,76 +151,40 @@ export async function startControlPlane(
   const review = new CallerReview({
     client,
     audiences: config.ca.tokenAudiences,
-    trustDomain: config.mesh.trustDomain,
-    clusterId: config.mesh.clusterId,
+    trustDomain,
+    clusterId,
     issuersPem: () => {
       const files = authority.current?.files;
       return files === undefined ? '' : `${files.caCertPem}\n${files.certChainPem}\n${files.rootCertPem}`;
     },
     log: log.scope('security'),
-    ...timing,
+    clock,
   });
   const ca = new CaService({
     authenticate: (call) => review.authenticate(call),
     authority: () => authority.current,
     pods: watch.pods,
-    rules: { trustedAccounts: config.ca.trustedNodeAccounts, trustDomain: config.mesh.trustDomain },
+    rules: { trustedAccounts: config.ca.trustedNodeAccounts, trustDomain },
     concurrency: config.ca.concurrency,
     queue: config.ca.queue,
     requestsPerSecond: config.ca.requestsPerSecond,
     log: log.scope('ca'),
     onOutcome: (outcome) => metrics.certificate(outcome),
-    ...timing,
+    clock,
   });
-  const sources: ReadonlyMap<string, ResourceSource> = new Map([
-    [addressTypeUrl, watch.tables.addresses],
-    [authorizationTypeUrl, watch.tables.policies],
-  ]);
-  const delta = (authenticated: boolean): DeltaServer<Caller | undefined> => {
-    const server = new DeltaServer<Caller | undefined>({
-      authenticate: (call) => (authenticated ? review.authenticate(call) : Promise.resolve(undefined)),
-      checkNode: (caller, node) => {
-        if (caller !== undefined && config.xds.identityCheck) checkNodeIdentity(caller, node);
-      },
-      sources,
-      implicitGroups: (typeUrl, node: Node) => {
-        const name = typeUrl === addressTypeUrl ? nodeNameOf(node) : '';
-        return name === '' ? [] : [nodeGroup(name)];
-      },
-      identifier: JSON.stringify({ Component: 'istiod', ID: config.podName, Info: { version } }),
-      debounce: { afterMs: config.xds.debounceAfterMs, maxMs: config.xds.debounceMaxMs },
-      maxConnections: config.xds.maxConnections,
-      log: log.scope('xds'),
-      ...timing,
-    });
-    servers.push(server);
-    started.use(server);
-    return server;
-  };
-  const grpcOptions = xdsServerOptions({
-    maxReceiveBytes: config.xds.maxReceiveBytes,
-    maxConnectionAgeMs: config.xds.maxConnectionAgeMs,
+  const servers = new ProxyServers({
+    config,
+    version,
+    tables: watch.tables,
+    authenticate: (call) => review.authenticate(call),
+    ca,
+    credentials: serving.credentials(),
+    log: log.scope('xds'),
+    clock,
   });
-  const listen = async (
-    server: Server,
-    port: number,
-    credentials: ServerCredentials,
-  ): Promise<GrpcEndpoint> => {
-    const endpoint = await bindGrpc(server, config.listen.host, port, credentials);
-    // The streams are cut at the deadline; disposed before the delta servers, in reverse order.
-    started.defer(() => endpoint.drain(config.drainMs));
-    return endpoint;
-  };
-  const secure = new Server(grpcOptions);
-  delta(true).addTo(secure);
-  ca.addTo(secure);
-  const tls = await listen(secure, config.listen.tls, serving.credentials());
-  let plain: GrpcEndpoint | undefined;
-  if (config.listen.plain !== undefined) {
-    const open = new Server(grpcOptions);
-    delta(false).addTo(open);
-    plain = await listen(open, config.listen.plain, ServerCredentials.createInsecure());
-  }
+  started.use(servers);
+  live.servers = servers;
+  const { tls, plain } = await servers.listen();
 
   authority.onChange(() => {
     rootMaps.refresh();
@@ -229,52 +192,48 @@ export async function startControlPlane(
       log.error(`our own certificate was not renewed: ${errorText(error)}`),
     );
   });
-  const duties: Promise<void>[] = [];
-  const lead = (name: string, duty: (leading: AbortSignal) => void): void => {
-    const election = new LeaderElection({
-      client,
-      namespace: config.namespace,
-      name,
-      identity: config.podName,
-      log: log.scope('leader'),
-    });
-    const held = (leading: AbortSignal) =>
-      new Promise<void>((resolve) => {
-        leading.addEventListener('abort', () => resolve(), { once: true });
-        duty(leading);
-      });
-    duties.push(election.run(signal, held));
+  followMeshConfig(
+    meshSource,
+    (mesh) => {
+      const change = liveChange(watch.index.settings, withMeshConfig(config.mesh, mesh, config.given));
+      for (const name of change.restart) log.warn(`a change of ${name} is taken at the next start`);
+      watch.reconfigure(change.settings);
+    },
+    signal,
+  );
+  const duties: Record<string, Duty> = {
+    'istio-namespace-controller-election': (leading) => {
+      rootMaps.lead(leading);
+      void rotate(authority, leading, clock, log);
+    },
   };
+  if (config.writeStatus) duties['istio-status-leader'] = (leading) => status.lead(leading);
+  if (settings.autoAllocateIps) duties['istio-ip-autoallocate'] = (leading) => allocator.lead(leading);
+  const leading = leadDuties(
+    duties,
+    { client, namespace: config.namespace, identity: config.podName, log: log.scope('leader') },
+    signal,
+  );
   started.defer(async () => {
     stop.abort(new Error('the control plane has ended'));
-    await Promise.all(duties);
-  });
-  lead('istio-namespace-controller-election', (leading) => {
-    rootMaps.lead(leading);
-    void rotate(authority, leading, clock, log);
-  });
-  if (config.writeStatus) lead('istio-status-leader', (leading) => status.lead(leading));
-
-  ready = true;
-  log.info('serving', {
-    xds: tls.port,
-    plain: plain?.port,
-    monitoring: monitoring.port,
-    ready: readiness.port,
-    records: watch.index.sizes.records,
+    await leading;
   });
 
+  live.ready = true;
+  log.info('serving', { xds: tls, plain, monitoring: monitoring.port, ready: readiness.port });
   const parts = started.move();
   const finished = Promise.withResolvers<void>();
-  let ending: Promise<void> | undefined;
+  let ending = false;
   const end = (): Promise<void> => {
-    ready = false;
-    ending ??= parts.disposeAsync().then(finished.resolve, finished.reject);
+    live.ready = false;
+    if (!ending) parts.disposeAsync().then(finished.resolve, finished.reject);
+    ending = true;
     return finished.promise;
   };
   deps.signal?.addEventListener('abort', () => void end().catch(() => {}), { once: true });
+  if (deps.signal?.aborted === true) await end();
   return {
-    addresses: { plain: plain?.port, tls: tls.port, monitoring: monitoring.port, ready: readiness.port },
+    addresses: { plain, tls, monitoring: monitoring.port, ready: readiness.port },
     done: finished.promise,
     [Symbol.asyncDispose]: end,
   };
@@ -283,6 +242,9 @@ export async function startControlPlane(
 async function issue(serving: ServingCertificate, authority: AuthorityStore): Promise<void> {
   if (authority.current !== undefined) await serving.issue(authority.current);
 }
+
+/** Hourly, and not all replicas at once. */
+const rotationMs = () => 3_600_000 * (0.9 + 0.2 * Math.random());
 
 async function rotate(
   authority: AuthorityStore,

@@ -119,6 +119,12 @@ export class MeshWatch {
     this.#synced.promise.catch(() => {});
   }
 
+  /** New settings for all translations. */
+  reconfigure(settings: MeshSettings): void {
+    this.index.reconfigure(settings);
+    this.#schedule();
+  }
+
   /** Resolves when all kinds have been listed and translated once. */
   get synced(): Promise<void> {
     return this.#synced.promise;

@@ -4,7 +4,7 @@ import type { CaOutcome } from './ca-service.ts';
 
 export interface MetricsSources {
   readonly version: string;
-  readonly connections: () => readonly { readonly version: string }[];
+  readonly connections: () => readonly unknown[];
   readonly services: () => number;
   /** Milliseconds since the epoch at which the root ends; undefined while there is none. */
   readonly rootExpiry: () => number | undefined;
@@ -40,8 +40,7 @@ export class ControlMetrics {
       labelNames: ['version'],
       registers,
       collect() {
-        this.reset();
-        for (const { version } of sources.connections()) this.labels(version).inc();
+        this.set({ version: 'unknown' }, sources.connections().length);
       },
     });
     new Gauge({

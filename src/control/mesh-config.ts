@@ -1,0 +1,83 @@
+// The mesh's own configuration: ConfigMap `istio`, key `mesh`, as far as the control plane reads it.
+import { parse } from 'yaml';
+import { errorText } from '#/errors/index.ts';
+import type { ConfigMap } from '#/kube/index.ts';
+import { readLabelSelector, type MeshSettings, type VisibilityPolicy } from '#/translate/index.ts';
+
+export const meshConfigMap = 'istio';
+
+/** What the ConfigMap sets. Absent fields are not set there. */
+export interface MeshConfig {
+  readonly trustDomain?: string;
+  readonly rootNamespace?: string;
+  readonly serviceEntryVisibility?: readonly VisibilityPolicy[];
+}
+
+type Json = Readonly<Record<string, unknown>>;
+
+const object = (value: unknown): Json =>
+  typeof value === 'object' && value !== null && !Array.isArray(value) ? (value as Json) : {};
+
+function visibility(value: unknown): readonly VisibilityPolicy[] {
+  if (!Array.isArray(value)) throw new TypeError('serviceEntryVisibility is not a list of policies');
+  return value.map((item: unknown, i) => {
+    const policy = object(item);
+    const wanted = policy['visibility'];
+    if (wanted !== 'PUBLIC' && wanted !== 'NAMESPACE' && wanted !== 'NONE')
+      throw new TypeError(
+        `serviceEntryVisibility[${i}].visibility is ${JSON.stringify(wanted)}, not PUBLIC, NAMESPACE or NONE`,
+      );
+    const selector = policy['namespaceSelector'];
+    return {
+      visibility: wanted,
+      ...(selector === undefined ? {} : { namespaceSelector: readLabelSelector(selector) }),
+    };
+  });
+}
+
+/** Throws TypeError or a YAML error; the caller keeps what it has. */
+export function parseMeshConfig(map: ConfigMap | undefined): MeshConfig {
+  const text = map?.data?.['mesh'];
+  if (text === undefined) return {};
+  const mesh = object(parse(text, { maxAliasCount: 100 }));
+  const { trustDomain, rootNamespace, serviceEntryVisibility } = mesh;
+  return {
+    ...(typeof trustDomain === 'string' && trustDomain !== '' ? { trustDomain } : {}),
+    ...(typeof rootNamespace === 'string' && rootNamespace !== '' ? { rootNamespace } : {}),
+    ...(serviceEntryVisibility === undefined || serviceEntryVisibility === null
+      ? {}
+      : { serviceEntryVisibility: visibility(serviceEntryVisibility) }),
+  };
+}
+
+/** The settings with what the mesh says; what flags or environment have set is not overruled. */
+export function withMeshConfig(
+  settings: MeshSettings,
+  mesh: MeshConfig,
+  given: { readonly trustDomain: boolean; readonly rootNamespace: boolean },
+): MeshSettings {
+  const { serviceEntryVisibility: _old, ...rest } = settings;
+  return {
+    ...rest,
+    ...(given.trustDomain || mesh.trustDomain === undefined ? {} : { trustDomain: mesh.trustDomain }),
+    ...(given.rootNamespace || mesh.rootNamespace === undefined ? {} : { rootNamespace: mesh.rootNamespace }),
+    ...(mesh.serviceEntryVisibility === undefined
+      ? {}
+      : { serviceEntryVisibility: mesh.serviceEntryVisibility }),
+  };
+}
+
+/** The part of a change that can be taken while we run; `restart` names what cannot. */
+export function liveChange(
+  running: MeshSettings,
+  next: MeshSettings,
+): { readonly settings: MeshSettings; readonly restart: readonly string[] } {
+  const restart = (['trustDomain', 'rootNamespace'] as const).filter((key) => running[key] !== next[key]);
+  return {
+    settings: { ...next, trustDomain: running.trustDomain, rootNamespace: running.rootNamespace },
+    restart,
+  };
+}
+
+export const describeMeshConfigError = (error: unknown): string =>
+  `ConfigMap ${meshConfigMap}, key mesh: ${errorText(error)}; what was in force before stays`;
