@@ -42,8 +42,8 @@ export interface CniAgentConfig {
   readonly ztunnelSocket: string;
   readonly procDir: string;
   readonly install: InstallConfig;
-  /** Remove everything at every exit, also when the agent is only replaced. */
-  readonly alwaysCleanUp: boolean;
+  /** What happens to plugin, host rules and sets when the agent ends. `auto`: see shutdown.ts. */
+  readonly onExit: 'auto' | 'leave' | 'remove';
   /** The DaemonSet that tells an upgrade from a removal. */
   readonly daemonSet: string;
   readonly bindHost: string;
@@ -123,7 +123,9 @@ export function parseCniAgentConfig(env: Env, overrides: Partial<CniAgentConfig>
       ownedName: text('ISTIO_OWNED_CNI_CONFIG_FILENAME', '02-istio-cni.conflist'),
       detectionRetry: flag('ENABLE_AMBIENT_DETECTION_RETRY', true),
     },
-    alwaysCleanUp: flag('AMBIENT_DISABLE_SAFE_UPGRADE', false),
+    onExit: flag('AMBIENT_DISABLE_SAFE_UPGRADE', false)
+      ? 'remove'
+      : oneOf('CNI_AGENT_ON_EXIT', ['auto', 'leave', 'remove'], 'auto'),
     daemonSet: text('CNI_DAEMONSET_NAME', 'istio-cni-node'),
     bindHost: text('CNI_AGENT_BIND_HOST', '::'),
     healthPort: port('HEALTH_PORT', 8000),
