@@ -18,6 +18,7 @@ export const deltaMethodPath =
   '/envoy.service.discovery.v3.AggregatedDiscoveryService/DeltaAggregatedResources';
 
 export type { DeltaDiscoveryRequest, DeltaDiscoveryResponse };
+export type { JsonObject } from '@bufbuild/protobuf';
 export type { Node, ControlPlane } from './gen/envoy/config/core/v3/base_pb.ts';
 export type { Resource as DiscoveryResource } from './gen/envoy/service/discovery/v3/discovery_pb.ts';
 

@@ -1,25 +1,10 @@
-// The client of delta xDS.
-import type { Clock, Logger } from '#/kit/index.ts';
-
-export interface PushedResource {
-  readonly name: string;
-  readonly version: string;
-  /** The encoded message; a view on the response's buffer, so decode it, do not keep it. */
-  readonly resource: Uint8Array;
-}
-
-export interface Push {
-  readonly typeUrl: string;
-  readonly upserts: readonly PushedResource[];
-  readonly removed: readonly string[];
-  /** The first push of this type since the client was made. */
-  readonly first: boolean;
-}
-
-export interface Rejection {
-  readonly name: string;
-  readonly reason: string;
-}
+// The client of delta xDS: connects, subscribes, hands pushes over, answers, and connects again.
+import { callHeaders, openChannel, toMetadata } from '#/identity/index.ts';
+import { errorText } from '#/errors/index.ts';
+import { backoffDelay, systemClock, type Clock, type Logger } from '#/kit/index.ts';
+import { decodeDeltaResponse, encodeDeltaRequest, type JsonObject } from '#/wire/index.ts';
+import { isHarmless, openStream, readToEnd, type ClientStream, type StreamEnd } from './client-stream.ts';
+import { HeldResources, type Push, type Rejection } from './held-resources.ts';
 
 export interface Subscription {
   readonly typeUrl: string;
@@ -38,11 +23,12 @@ export interface DeltaClientOptions {
   readonly metadata?: Readonly<Record<string, string>>;
   /** An extra name that the server's certificate may have. */
   readonly altHostname?: string;
-  readonly node: { readonly id: string; readonly metadata: Readonly<Record<string, unknown>> };
+  readonly node: { readonly id: string; readonly metadata: Readonly<JsonObject> };
   /** In the order in which they are to be subscribed. */
   readonly types: readonly (string | Subscription)[];
   readonly log: Logger;
   readonly clock?: Clock;
+  readonly random?: () => number;
   /**
    * Takes a push and returns what it refuses: those keep their last good form and are answered with a NACK, the
    * others count as accepted. A throw refuses the whole push.
@@ -62,30 +48,172 @@ export interface ClientStats {
   readonly messages: ReadonlyMap<string, { readonly count: number; readonly bytes: number }>;
 }
 
+const backoff = { initial: 10, max: 15_000 };
+
+/** A stream that has lived longer than the longest delay has earned a fresh start. */
+const provenMs = backoff.max;
+
+const invalidArgument = 3;
+
 export class DeltaClient {
-  readonly options: DeltaClientOptions;
+  readonly #options: DeltaClientOptions;
+  readonly #clock: Clock;
+  /** By type URL, in the order of subscription. */
+  readonly #types: ReadonlyMap<string, HeldResources>;
+  readonly #unsynced: Set<string>;
+  readonly #synced = Promise.withResolvers<void>();
+  readonly #terminations = { ConnectionError: 0, Error: 0, Reconnect: 0, Complete: 0 };
+  readonly #messages = new Map<string, { count: number; bytes: number }>();
+  #state: ClientState = 'disconnected';
+  #stream: ClientStream | undefined;
+  #started = false;
+  /** False after a server has refused our list of versions for its size. */
+  #tellVersions = true;
+
   constructor(options: DeltaClientOptions) {
-    this.options = options;
+    this.#options = options;
+    this.#clock = options.clock ?? systemClock;
+    const types = options.types.map((type) => (typeof type === 'string' ? { typeUrl: type } : type));
+    this.#types = new Map(
+      types.map(({ typeUrl, onDemand }) => [typeUrl, new HeldResources(typeUrl, onDemand === true)]),
+    );
+    this.#unsynced = new Set(types.filter(({ onDemand }) => onDemand !== true).map(({ typeUrl }) => typeUrl));
+    if (this.#unsynced.size === 0) this.#synced.resolve();
   }
-  /** Connects, and again after every loss, until the signal is aborted. */
-  start(_signal: AbortSignal): void {
-    throw new Error('not implemented');
+
+  /** Connects, and again after every loss, until the signal is aborted. Once only. */
+  start(signal: AbortSignal): void {
+    if (this.#started) throw new Error('the xDS client is started already');
+    this.#started = true;
+    void this.#run(signal);
   }
-  /** Resolves when a push of every type has been accepted in full (on-demand types count at once). */
+
+  /** Resolves when a push of every type has been accepted in full; on-demand types have nothing to wait for. */
   get synced(): Promise<void> {
-    throw new Error('not implemented');
+    return this.#synced.promise;
   }
+
   get state(): ClientState {
-    throw new Error('not implemented');
+    return this.#state;
   }
+
   get stats(): ClientStats {
-    throw new Error('not implemented');
+    return { terminations: { ...this.#terminations }, messages: this.#messages };
   }
+
   /** On-demand types only: asks for names, on this stream and after each reconnect. */
-  subscribe(_typeUrl: string, _names: Iterable<string>): void {
-    throw new Error('not implemented');
+  subscribe(typeUrl: string, names: Iterable<string>): void {
+    const fresh = this.#onDemand(typeUrl).want(names);
+    if (fresh.length > 0) this.#send({ typeUrl, resourceNamesSubscribe: [...fresh] });
   }
-  unsubscribe(_typeUrl: string, _names: Iterable<string>): void {
-    throw new Error('not implemented');
+
+  unsubscribe(typeUrl: string, names: Iterable<string>): void {
+    const gone = this.#onDemand(typeUrl).unwant(names);
+    if (gone.length > 0) this.#send({ typeUrl, resourceNamesUnsubscribe: [...gone] });
+  }
+
+  #onDemand(typeUrl: string): HeldResources {
+    const held = this.#types.get(typeUrl);
+    if (held?.onDemand !== true) throw new Error(`${typeUrl} is not subscribed on demand`);
+    return held;
+  }
+
+  async #run(signal: AbortSignal): Promise<void> {
+    const { log, address, random } = this.#options;
+    let failures = 0;
+    while (!signal.aborted) {
+      const from = this.#clock.now();
+      this.#enter('connecting');
+      const end = await this.#connectOnce(signal);
+      this.#count(end);
+      this.#enter('disconnected', end.reason);
+      if (end.kind === 'complete') return;
+      if (end.status === 'RESOURCE_EXHAUSTED') this.#tellVersions = false;
+      const delay = isHarmless(end)
+        ? backoff.initial
+        : backoffDelay(backoff, this.#clock.now() - from > provenMs ? 0 : failures, random);
+      failures = isHarmless(end) || this.#clock.now() - from > provenMs ? 0 : failures + 1;
+      const level = isHarmless(end) ? 'info' : 'warn';
+      log.log(level, 'xds connection ended', { address, reason: end.reason, retry_ms: Math.round(delay) });
+      await this.#clock.sleep(delay, signal).catch(() => {});
+    }
+  }
+
+  async #connectOnce(signal: AbortSignal): Promise<StreamEnd> {
+    const { address, altHostname, metadata, log } = this.#options;
+    let client: ReturnType<typeof openChannel> | undefined;
+    try {
+      client = openChannel({
+        address,
+        rootCert: this.#options.rootCert(),
+        ...(altHostname !== undefined && { altHostname }),
+      });
+      const token = await this.#options.token();
+      const stream = openStream(client, toMetadata(callHeaders(token, metadata)));
+      this.#stream = stream;
+      const connected = (): void => {
+        this.#enter('connected');
+        log.info('xds connected', { address });
+      };
+      const ended = readToEnd(client, stream, { connected, data: (bytes) => this.#receive(bytes) }, signal);
+      this.#subscribeAll();
+      return await ended;
+    } catch (error) {
+      if (signal.aborted) return { kind: 'complete', reason: 'stopped' };
+      return { kind: 'connect', reason: errorText(error) };
+    } finally {
+      this.#stream = undefined;
+      client?.close();
+    }
+  }
+
+  #subscribeAll(): void {
+    const { id, metadata } = this.#options.node;
+    for (const held of this.#types.values())
+      this.#send({ node: { id, metadata: { ...metadata } }, ...held.firstRequest(this.#tellVersions) });
+    this.#tellVersions = true;
+  }
+
+  #receive(bytes: Buffer): void {
+    const response = decodeDeltaResponse(bytes);
+    const { typeUrl, nonce } = response;
+    const held = this.#types.get(typeUrl);
+    const seen =
+      held === undefined ? { count: 0, bytes: 0 } : (this.#messages.get(typeUrl) ?? { count: 0, bytes: 0 });
+    seen.count++;
+    seen.bytes += bytes.length;
+    if (held !== undefined) this.#messages.set(typeUrl, seen);
+    const { error } =
+      held === undefined
+        ? { error: `${typeUrl}: this type was not asked for` }
+        : held.take(response, (push) => this.#options.onPush(push));
+    if (error === undefined) {
+      this.#send({ typeUrl, responseNonce: nonce });
+      this.#unsynced.delete(typeUrl);
+      if (this.#unsynced.size === 0) this.#synced.resolve();
+    } else {
+      this.#options.log.warn('xds response rejected', { type: typeUrl, error });
+      this.#send({ typeUrl, responseNonce: nonce, errorDetail: { code: invalidArgument, message: error } });
+    }
+  }
+
+  #send(request: Parameters<typeof encodeDeltaRequest>[0]): void {
+    this.#stream?.write(encodeDeltaRequest(request));
+  }
+
+  #enter(state: ClientState, reason?: string): void {
+    if (state === this.#state) return;
+    this.#state = state;
+    this.#options.onState?.(state, reason);
+  }
+
+  #count(end: StreamEnd): void {
+    const reasons = {
+      connect: 'ConnectionError',
+      error: 'Error',
+      closed: 'Reconnect',
+      complete: 'Complete',
+    } as const;
+    this.#terminations[reasons[end.kind]]++;
   }
 }

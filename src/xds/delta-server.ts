@@ -1,9 +1,18 @@
-// The server of delta xDS.
+// The server of delta xDS: who may connect, who is connected, when to push. What goes out to one client is decided in
+// server-connection.ts.
 import type { Server, ServerOptions } from '@grpc/grpc-js';
-import type { CallFacts } from '#/identity/index.ts';
-import type { Clock, Logger } from '#/kit/index.ts';
-import type { Node } from '#/wire/index.ts';
+import { callFacts, grpcError, RpcError, type CallFacts } from '#/identity/index.ts';
+import { errorText } from '#/errors/index.ts';
+import { systemClock, type Clock, type Logger } from '#/kit/index.ts';
+import { deltaMethodPath, type Node } from '#/wire/index.ts';
+import { Debouncer, type DebounceOptions } from './debouncer.ts';
 import type { ResourceSource } from './resource-source.ts';
+import { ServerConnection, type ConnectionHost, type ConnectionStatus } from './server-connection.ts';
+import type { DeltaCall } from './server-stream.ts';
+import { TypeFeed, type Batch } from './type-feed.ts';
+import { WriteBudget } from './write-budget.ts';
+
+const mebibyte = 1024 * 1024;
 
 export interface DeltaServerOptions<Caller> {
   /** Who calls. Throw RpcError('UNAUTHENTICATED', …) to refuse. */
@@ -16,60 +25,177 @@ export interface DeltaServerOptions<Caller> {
   implicitGroups?(typeUrl: string, node: Node): readonly string[];
   /** ControlPlane.identifier in responses. */
   readonly identifier?: string;
-  readonly debounce?: { readonly afterMs: number; readonly maxMs: number };
+  /** How long a burst of changes is gathered. Default 100 ms of quiet, 10 s at most. */
+  readonly debounce?: DebounceOptions;
+  /** More are refused with RESOURCE_EXHAUSTED. Default 10 000. */
   readonly maxConnections?: number;
+  /** Bytes on their way to all clients together. Default 128 MiB. */
+  readonly maxUnsentBytes?: number;
+  /** A client that takes longer to read one push is cut off. Default 60 s. */
+  readonly writeTimeoutMs?: number;
+  /** Changed names kept for the slowest client; one further behind must connect again. Default 500 000. */
+  readonly maxLoggedNames?: number;
   readonly log: Logger;
   readonly clock?: Clock;
 }
 
-export interface TypeStatus {
-  readonly typeUrl: string;
-  readonly wildcard: boolean;
-  /** Names asked for on demand. */
-  readonly subscribed: number;
-  /** `synced`: all that is known was acknowledged. `stale`: something is under way or waiting. */
-  readonly state: 'synced' | 'stale' | 'rejected' | 'never-sent';
-  readonly sentNonce?: string;
-  readonly ackedNonce?: string;
-  /** Text of the last NACK, until a later response is accepted. */
-  readonly error?: string;
-  readonly lastSentMs?: number;
-  readonly lastAckedMs?: number;
-  readonly nacks: number;
-}
-
-export interface ConnectionStatus {
-  readonly id: number;
-  readonly nodeId: string;
-  readonly peer: string;
-  readonly connectedMs: number;
-  readonly types: readonly TypeStatus[];
+export interface TypePushStats {
+  pushes: number;
+  resources: number;
+  removed: number;
+  bytes: number;
+  nacks: number;
 }
 
 export class DeltaServer<Caller> implements Disposable {
-  readonly options: DeltaServerOptions<Caller>;
+  readonly #options: DeltaServerOptions<Caller>;
+  readonly #feeds = new Map<string, TypeFeed>();
+  readonly #connections = new Map<number, ServerConnection>();
+  readonly #stats = new Map<string, TypePushStats>();
+  readonly #debouncer: Debouncer;
+  readonly #host: ConnectionHost;
+  /** Streams that are being authenticated. */
+  #arriving = 0;
+  #lastId = 0;
+  #closed = false;
+
   constructor(options: DeltaServerOptions<Caller>) {
-    this.options = options;
+    this.#options = options;
+    const clock = options.clock ?? systemClock;
+    this.#debouncer = new Debouncer(options.debounce ?? { afterMs: 100, maxMs: 10_000 }, clock, () =>
+      this.#push(),
+    );
+    for (const [typeUrl, source] of options.sources) {
+      const limit = options.maxLoggedNames ?? 500_000;
+      this.#feeds.set(typeUrl, new TypeFeed(typeUrl, source, limit, () => this.#debouncer.touch()));
+      this.#stats.set(typeUrl, { pushes: 0, resources: 0, removed: 0, bytes: 0, nacks: 0 });
+    }
+    const instance = crypto.randomUUID();
+    let responses = 0;
+    this.#host = {
+      feeds: this.#feeds,
+      budget: new WriteBudget(options.maxUnsentBytes ?? 128 * mebibyte),
+      identifier: options.identifier ?? 'aura',
+      writeTimeoutMs: options.writeTimeoutMs ?? 60_000,
+      clock,
+      log: options.log,
+      nonce: () => `${++responses}/${instance}`,
+      implicitGroups: (typeUrl, node) => options.implicitGroups?.(typeUrl, node) ?? [],
+      onSent: (typeUrl, batch, bytes) => this.#count(typeUrl, batch, bytes),
+      onNack: (_connection, typeUrl) => {
+        const stats = this.#stats.get(typeUrl);
+        if (stats !== undefined) stats.nacks++;
+      },
+    };
   }
+
   /** Adds the service to a gRPC server that is not started yet. */
-  addTo(_server: Server): void {
-    throw new Error('not implemented');
+  addTo(server: Server): void {
+    const bytes = (message: Buffer): Buffer => message;
+    server.addService(
+      {
+        deltaAggregatedResources: {
+          path: deltaMethodPath,
+          requestStream: true,
+          responseStream: true,
+          requestSerialize: bytes,
+          requestDeserialize: bytes,
+          responseSerialize: bytes,
+          responseDeserialize: bytes,
+        },
+      },
+      { deltaAggregatedResources: (call: DeltaCall) => void this.#accept(call) },
+    );
   }
+
+  /** Every connection, oldest first. */
   status(): readonly ConnectionStatus[] {
-    throw new Error('not implemented');
+    return [...this.#connections.values()].map((connection) => connection.status());
   }
+
+  /** By type URL. */
+  get stats(): ReadonlyMap<string, Readonly<TypePushStats>> {
+    return this.#stats;
+  }
+
   /** Pushes now what the debounce still holds back. */
   flush(): void {
-    throw new Error('not implemented');
+    this.#debouncer.flush();
   }
-  /** Ends every stream with UNAVAILABLE. */
-  [Symbol.dispose](): void {}
+
+  /** Ends every stream with UNAVAILABLE, and takes no more. */
+  [Symbol.dispose](): void {
+    this.#closed = true;
+    this.#debouncer[Symbol.dispose]();
+    for (const feed of this.#feeds.values()) feed[Symbol.dispose]();
+    for (const connection of this.#connections.values()) connection.end(shuttingDown());
+  }
+
+  async #accept(call: DeltaCall): Promise<void> {
+    const { maxConnections = 10_000 } = this.#options;
+    const fail = (error: unknown): void => {
+      if (!(error instanceof RpcError))
+        this.#options.log.error('xds stream refused', { peer: call.getPeer(), error: errorText(error) });
+      call.emit('error', grpcError(error));
+    };
+    // Without a listener, an error before the stream is open would end the process.
+    call.on('error', () => {});
+    if (this.#closed) return fail(shuttingDown());
+    if (this.#connections.size + this.#arriving >= maxConnections)
+      return fail(new RpcError('RESOURCE_EXHAUSTED', `more than ${maxConnections} connections`));
+    let caller: Caller;
+    this.#arriving++;
+    try {
+      caller = await this.#options.authenticate(callFacts(call));
+    } catch (error) {
+      return fail(error);
+    } finally {
+      this.#arriving--;
+    }
+    if (call.cancelled) return;
+    if (this.#closed) return fail(shuttingDown());
+    const id = ++this.#lastId;
+    const connection = new ServerConnection(id, call, this.#host, (node) =>
+      this.#options.checkNode?.(caller, node),
+    );
+    this.#connections.set(id, connection);
+    connection.open(() => this.#connections.delete(id));
+  }
+
+  #push(): void {
+    for (const feed of this.#feeds.values()) feed.commit();
+    for (const connection of this.#connections.values()) connection.pump();
+    for (const [typeUrl, feed] of this.#feeds) {
+      let slowest = feed.log.head;
+      for (const connection of this.#connections.values())
+        slowest = Math.min(slowest, connection.place(typeUrl) ?? slowest);
+      feed.log.trim(slowest);
+    }
+  }
+
+  #count(typeUrl: string, batch: Batch, bytes: number): void {
+    const stats = this.#stats.get(typeUrl);
+    if (stats === undefined) return;
+    stats.pushes++;
+    stats.resources += batch.resources;
+    stats.removed += batch.removed;
+    stats.bytes += bytes;
+  }
 }
 
-/** Options for `new grpc.Server(…)`: keepalive, connection age, receive limit. */
-export function xdsServerOptions(_o?: {
-  maxReceiveBytes?: number;
-  maxConnectionAgeMs?: number;
-}): ServerOptions {
-  throw new Error('not implemented');
+const shuttingDown = (): RpcError => new RpcError('UNAVAILABLE', 'the control plane is shutting down');
+
+/** Options for `new grpc.Server(…)`. `maxConnectionAgeMs`: default 30 min, with the jitter of grpc-js. */
+export function xdsServerOptions(
+  o: { readonly maxReceiveBytes?: number; readonly maxConnectionAgeMs?: number } = {},
+): ServerOptions {
+  return {
+    'grpc.keepalive_time_ms': 30_000,
+    'grpc.keepalive_timeout_ms': 10_000,
+    'grpc.max_connection_age_ms': o.maxConnectionAgeMs ?? 30 * 60_000,
+    'grpc.max_connection_age_grace_ms': 10_000,
+    'grpc.max_concurrent_streams': 100_000,
+    'grpc.max_receive_message_length': o.maxReceiveBytes ?? 4 * mebibyte,
+    'grpc.max_send_message_length': -1,
+  };
 }

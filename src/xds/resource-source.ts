@@ -17,10 +17,12 @@ export interface XdsResource {
 }
 
 export interface ResourceSource {
-  /** By name or by alias. */
+  /** By its own name. */
   get(name: string): XdsResource | undefined;
   all(): Iterable<XdsResource>;
-  /** Those that list `group` among their groups. */
+  /** The resource of that name, else all that have it as an alias. Only on-demand clients lead to calls. */
+  lookup(name: string): Iterable<XdsResource>;
+  /** Those that list `group` among their groups. Only on-demand clients lead to calls. */
   members(group: string): Iterable<XdsResource>;
   /** Calls back with the names that were added, changed or removed, after each change. Dispose to stop. */
   onChange(callback: (changed: ReadonlySet<string>) => void): Disposable;
