@@ -73,11 +73,12 @@ type Env = Readonly<Record<string, string | undefined>>;
 
 export function parseZtunnelConfig(env: Env): ZtunnelConfig {
   const read = reader(env);
+  refuseUnsupported(env);
   const proxyMetadata = prefixed(env, 'ISTIO_META_');
   const keepAlive = {
-    timeSeconds: read.durationMs('KEEPALIVE_TIME', 180_000) / 1000,
-    intervalSeconds: read.durationMs('KEEPALIVE_INTERVAL', 180_000) / 1000,
-    retries: read.number('KEEPALIVE_RETRIES', 9),
+    timeSeconds: keepAliveSeconds(read, 'KEEPALIVE_TIME'),
+    intervalSeconds: keepAliveSeconds(read, 'KEEPALIVE_INTERVAL'),
+    retries: read.number('KEEPALIVE_RETRIES', 9, 1, 127),
   };
   const userTimeoutMs = (keepAlive.timeSeconds + keepAlive.retries * keepAlive.intervalSeconds) * 1000;
   const inCluster = env.KUBERNETES_SERVICE_HOST !== undefined;
@@ -118,7 +119,7 @@ export function parseZtunnelConfig(env: Env): ZtunnelConfig {
     windows: {
       streamWindow: read.number('HTTP2_STREAM_WINDOW_SIZE', 4 * 1024 * 1024, 65_535),
       connectionWindow: read.number('HTTP2_CONNECTION_WINDOW_SIZE', 16 * 1024 * 1024, 65_536),
-      maxFrameSize: read.number('HTTP2_FRAME_SIZE', 1024 * 1024, 16_384),
+      maxFrameSize: read.number('HTTP2_FRAME_SIZE', 1024 * 1024, 16_384, 2 ** 24 - 1),
     },
     ...(read.flag('KEEPALIVE_ENABLED', true) ? { keepAlive } : {}),
     ...(read.flag('USER_TIMEOUT_ENABLED', false) ? { userTimeoutMs } : {}),
@@ -141,6 +142,33 @@ export function parseZtunnelConfig(env: Env): ZtunnelConfig {
     unknownPolicy: read.flag('UPSTREAM_UNKNOWN_POLICY', false) ? 'skip' : 'deny',
     maxConnectionsPerPod: read.number('MAX_CONNECTIONS_PER_POD', 20_000, 1),
   };
+}
+
+const because: Readonly<Record<string, string>> = {
+  CRL_PATH: 'revoked certificates would be accepted, since revocation lists are not read',
+  COMPLIANCE_POLICY: 'the key exchange would not be the one that is asked for',
+  LOCAL_XDS_PATH: 'the workloads and policies in the file would not be read',
+  LOCAL_XDS: 'its workloads and policies would not be read',
+};
+
+/** What would make the proxy less strict, or idle, without anybody knowing, if it were passed over. */
+function refuseUnsupported(env: Env): void {
+  for (const [name, why] of Object.entries(because))
+    if ((env[name] ?? '') !== '')
+      throw new ConfigError(`${name}="${env[name]}" is not supported yet: ${why}; unset it`);
+  const mode = env.PROXY_MODE ?? '';
+  if (mode !== '' && mode.toLowerCase() !== 'shared')
+    throw new ConfigError(
+      `PROXY_MODE="${mode}" is not supported: pods are served by the node's proxy (shared)`,
+    );
+}
+
+/** The kernel counts whole seconds, up to 32767. */
+function keepAliveSeconds(read: Reader, name: string): number {
+  const seconds = Math.ceil(read.durationMs(name, 180_000) / 1000);
+  if (seconds < 1 || seconds > 32_767)
+    throw new ConfigError(`${name} is ${seconds} s; expected from 1s to 32767s`);
+  return seconds;
 }
 
 interface Reader {
@@ -166,7 +194,7 @@ function reader(env: Env): Reader {
       const value = set(name);
       if (value === undefined) return fallback;
       const number = Number(value);
-      if (!Number.isInteger(number) || number < least || number > most) {
+      if (!/^[0-9]+$/.test(value) || number < least || number > most) {
         throw new ConfigError(`${name}="${value}" is not a whole number from ${least} to ${most}`);
       }
       return number;
@@ -212,7 +240,7 @@ function withScheme(address: string): string {
 
 /** Upstream leaves 5 s of a long grace period, or 1 s of a short one, for what comes after the drain. */
 function drainDeadline(env: Env, read: Reader): number {
-  if (env.CONNECTION_TERMINATION_DEADLINE !== undefined)
+  if ((env.CONNECTION_TERMINATION_DEADLINE ?? '') !== '')
     return read.durationMs('CONNECTION_TERMINATION_DEADLINE', 5000);
   const grace = read.number('TERMINATION_GRACE_PERIOD_SECONDS', 0);
   if (grace === 0) return 5000;
@@ -220,8 +248,9 @@ function drainDeadline(env: Env, read: Reader): number {
 }
 
 /**
- * ZTUNNEL_WORKER_THREADS: a number, `0` for all cores, or `N%`. The default is a quarter of the cores, at least
- * one: a worker of ours is an event loop of its own, which upstream's two threads are not.
+ * ZTUNNEL_WORKER_THREADS: a number, `0` for all cores, or `N%`. Otherwise the CPU limit, and without one a quarter of
+ * the cores, in any case no less than the CPU request. At least one: a worker of ours is an event loop of its own,
+ * which upstream's two threads are not.
  */
 function workerCount(env: Env, read: Reader): number {
   const cores = availableParallelism();
@@ -233,7 +262,8 @@ function workerCount(env: Env, read: Reader): number {
     return number === 0 ? cores : number;
   }
   const limit = Math.max(read.number('ZTUNNEL_CPU_LIMIT', 0), read.number('ZTUNNEL_RESOURCE_CPU_LIMIT', 0));
-  return Math.max(1, limit > 0 ? limit : Math.ceil(cores / 4));
+  const request = read.number('ZTUNNEL_RESOURCE_CPU_REQUEST', 0);
+  return Math.max(1, request, limit > 0 ? limit : Math.ceil(cores / 4));
 }
 
 /** RUST_LOG's plain level; directives per target are for /logging. */

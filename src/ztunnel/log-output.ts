@@ -1,19 +1,29 @@
 // The program's log on its way out. Lines are written without waiting; a reader that does not keep up costs
 // lines beyond the limit, and is told how many.
 import type { Writable } from 'node:stream';
+import { createLogger, type Logger } from '#/kit/index.ts';
 
 /** Lines that may wait. */
 const lineLimit = 10_000;
+/** How long the end of the program waits for a reader. */
+const flushMs = 1000;
 
 export class LogOutput {
   readonly #out: Writable;
+  /** Makes the line that tells of lost ones. */
+  readonly #log: Logger;
+  #notice = '';
   #waiting = 0;
   #dropped = 0;
   /** Lines lost so far because the reader did not keep up. */
   droppedTotal = 0;
 
-  constructor(out: Writable) {
+  constructor(out: Writable, format: 'plain' | 'json') {
     this.#out = out;
+    const write = (line: string): void => {
+      this.#notice = line;
+    };
+    this.#log = createLogger({ level: 'warn', format, write }, 'log');
     out.on('error', () => {}); // A reader that is gone: there is nobody left to tell.
   }
 
@@ -26,7 +36,8 @@ export class LogOutput {
     }
     let all = text;
     if (this.#dropped > 0) {
-      all = `${new Date().toISOString()}\twarn\tlog\tlines were lost because the log was not read fast enough\tcount=${this.#dropped}\n${text}`;
+      this.#log.warn('lines were lost because the log was not read fast enough', { count: this.#dropped });
+      all = this.#notice + text;
       this.#dropped = 0;
     }
     this.#waiting += lines;
@@ -35,12 +46,17 @@ export class LogOutput {
     });
   }
 
-  /** Resolves when all that was accepted is written, or the reader is gone. */
+  /** Resolves when all that was accepted is written, the reader is gone, or has not read for a second. */
   async flush(): Promise<void> {
     if (this.#out.destroyed || this.#waiting === 0) return;
     await new Promise<void>((resolve) => {
-      this.#out.once('error', () => resolve());
-      this.#out.write('', () => resolve());
+      const late = setTimeout(resolve, flushMs);
+      const done = (): void => {
+        clearTimeout(late);
+        resolve();
+      };
+      this.#out.once('error', done);
+      this.#out.write('', done);
     });
   }
 }

@@ -20,15 +20,25 @@ export interface PodState {
   readonly state: 'Up' | 'Pending';
 }
 
+interface Pod {
+  readonly uid: string;
+  readonly info: PodInfo;
+  readonly netns: Netns;
+  state: 'Up' | 'Pending';
+  /** While it is being started: an agent that asks again and a retry share one attempt. */
+  starting: Promise<void> | undefined;
+}
+
 const retryMs = 5000;
 
 export class Pods {
   readonly #runner: PodRunner;
   readonly #log: Logger;
   readonly #clock: Clock;
-  readonly #pods = new Map<string, { uid: string; info: PodInfo; netns: Netns; state: 'Up' | 'Pending' }>();
+  readonly #pods = new Map<string, Pod>();
   #snapshot: Set<string> | undefined = new Set();
   #retry: Disposable | undefined;
+  #closed = false;
   #changed: () => void = () => {};
   started = 0;
   stopped = 0;
@@ -78,8 +88,9 @@ export class Pods {
       return;
     }
     this.#log.info('pod received netns, starting proxy', { uid, pod: `${info.namespace}/${info.name}` });
+    // The pod's sandbox was made anew: what ran in the old namespace is of no use to anybody.
     if (known !== undefined) await this.#drop(uid);
-    const pod = { uid, info, netns, state: 'Pending' as const };
+    const pod: Pod = { uid, info, netns, state: 'Pending', starting: undefined };
     this.#pods.set(uid, pod);
     await this.#start(pod);
   }
@@ -119,7 +130,14 @@ export class Pods {
     return this.#snapshot === undefined;
   }
 
-  async #start(pod: { uid: string; info: PodInfo; netns: Netns; state: 'Up' | 'Pending' }): Promise<void> {
+  #start(pod: Pod): Promise<void> {
+    pod.starting ??= this.#attempt(pod).finally(() => {
+      pod.starting = undefined;
+    });
+    return pod.starting;
+  }
+
+  async #attempt(pod: Pod): Promise<void> {
     try {
       await this.#runner.start(pod.uid, pod.info, pod.netns);
     } catch (error) {
@@ -132,10 +150,8 @@ export class Pods {
       this.#changed();
       throw error;
     }
-    if (this.#pods.get(pod.uid) !== pod) {
-      await this.#runner.stop(pod.uid);
-      return;
-    }
+    // Removed meanwhile: `#drop` waits for this attempt and then stops what it has started.
+    if (this.#pods.get(pod.uid) !== pod) return;
     pod.state = 'Up';
     this.started++;
     this.#changed();
@@ -145,31 +161,36 @@ export class Pods {
     const pod = this.#pods.get(uid);
     if (pod === undefined) return;
     this.#pods.delete(uid);
+    await pod.starting?.catch(() => {});
     await this.#runner.stop(uid);
     pod.netns[Symbol.dispose]();
-    this.stopped++;
+    if (pod.state === 'Up') this.stopped++;
   }
 
   #planRetry(): void {
-    if (this.#retry !== undefined) return;
+    if (this.#retry !== undefined || this.#closed) return;
     this.#retry = this.#clock.after(retryMs, () => {
       this.#retry = undefined;
       for (const pod of this.#pods.values()) {
-        // A failure has been logged and plans the next attempt.
+        // A failure is logged and plans the next attempt.
         if (pod.state === 'Pending') void this.#start(pod).catch(() => {});
       }
     });
   }
 
-  /** Starts every pod again in a runner that has lost them. */
-  async restart(): Promise<void> {
-    for (const pod of this.#pods.values()) {
-      pod.state = 'Pending';
-      await this.#start(pod).catch(() => {});
-    }
+  /** The runner could not keep the pod running: it is started again by and by. */
+  lost(uid: string): void {
+    const pod = this.#pods.get(uid);
+    if (pod === undefined || pod.state === 'Pending') return;
+    pod.state = 'Pending';
+    this.stopped++;
+    this.#planRetry();
+    this.#changed();
   }
 
+  /** Stops every pod. Nothing may be added afterwards. */
   async close(): Promise<void> {
+    this.#closed = true;
     this.#retry?.[Symbol.dispose]();
     for (const uid of this.#pods.keys()) await this.#drop(uid);
   }

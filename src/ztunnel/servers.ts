@@ -1,14 +1,15 @@
 // The proxy's own HTTP: admin on localhost (15000), metrics (15020) and readiness (15021).
 import { createServer, type IncomingMessage, type Server, type ServerResponse } from 'node:http';
 import type { AddressInfo } from 'node:net';
+import { pipeline } from 'node:stream/promises';
 import { logLevels, type LogLevel } from '#/kit/index.ts';
 import { metricsContentType } from '#/telemetry/index.ts';
 import type { Readiness } from './readiness.ts';
 
 export interface AdminActions {
   configDump(): Promise<unknown>;
-  /** Undefined level: only tells the present one. */
-  logLevel(level?: LogLevel): LogLevel;
+  /** Undefined level: only tells the present one. `reset`: back to what the program was started with. */
+  logLevel(level?: LogLevel | 'reset'): LogLevel;
   quit(): void;
 }
 
@@ -120,17 +121,15 @@ export function startAdmin(port: number, actions: AdminActions): Promise<Listeni
 
 function logging(response: ServerResponse, url: URL, actions: AdminActions): void {
   const asked = url.searchParams.get('level');
-  if (url.searchParams.has('reset')) actions.logLevel('info');
-  if (asked === null) {
-    text(response, 200, `current log level is ${actions.logLevel()}\n`);
+  // `target=level` sets one target upstream; here one level holds for all, so the last directive counts.
+  const wanted = (asked ?? '').split(',').map((directive) => directive.split('=').at(-1)?.toLowerCase());
+  const levels = wanted.map((one) => logLevels.find((known) => known === one));
+  if (asked !== null && levels.includes(undefined)) {
+    text(response, 400, `"${asked}" is no log level: use one of ${logLevels.join(', ')}\n`);
     return;
   }
-  // `target=level` sets one target upstream; here one level holds for all, so the last directive counts.
-  const wanted = asked.split(',').at(-1)?.split('=').at(-1)?.toLowerCase();
-  const level = logLevels.find((known) => known === wanted);
-  if (level === undefined)
-    text(response, 400, `"${asked}" is no log level: use one of ${logLevels.join(', ')}\n`);
-  else text(response, 200, `current log level is ${actions.logLevel(level)}\n`);
+  if (url.searchParams.has('reset')) actions.logLevel('reset');
+  text(response, 200, `current log level is ${actions.logLevel(levels.at(-1))}\n`);
 }
 
 /** `collect` gives the metrics in pieces. */
@@ -142,12 +141,8 @@ export function startMetrics(port: number, collect: () => Promise<Iterable<strin
     }
     const pieces = await collect();
     response.writeHead(200, { 'content-type': metricsContentType(request.headers.accept) });
-    for (const piece of pieces) {
-      if (!response.write(piece))
-        await new Promise((resolve) => response.once('drain', resolve).once('close', resolve));
-      if (response.destroyed) return;
-    }
-    response.end();
+    // A reader that hangs up in the middle ends this; there is nobody to tell.
+    await pipeline(pieces, response).catch(() => {});
   });
 }
 

@@ -42,7 +42,7 @@ const stateTask = 'state manager';
 export async function startZtunnel(config: ZtunnelConfig, deps: ZtunnelDeps = {}): Promise<RunningZtunnel> {
   const kernel = deps.kernel ?? linuxKernel();
   const clock = deps.clock ?? systemClock;
-  const output = new LogOutput((deps.out ?? process.stdout) as NodeJS.WriteStream);
+  const output = new LogOutput((deps.out ?? process.stdout) as NodeJS.WriteStream, config.logFormat);
   let level: LogLevel = config.logLevel;
   const rootLog = createLogger(
     { level: () => level, format: config.logFormat, write: (line) => output.write(line) },
@@ -59,7 +59,7 @@ export async function startZtunnel(config: ZtunnelConfig, deps: ZtunnelDeps = {}
   const readiness = new Readiness([stateTask, managerTask]);
   const store = new MeshStore(config.nodeName === undefined ? {} : { node: config.nodeName });
   const certificates = certificateManager(config, clock, rootLog.scope('identity'));
-  const workers = new DataWorkers({
+  const workers: DataWorkers = new DataWorkers({
     config,
     preserveSource: config.originalSource === 'never' ? false : canPreserveSource(config, kernel, rootLog),
     store,
@@ -72,6 +72,7 @@ export async function startZtunnel(config: ZtunnelConfig, deps: ZtunnelDeps = {}
         (error: unknown) => workers.certificateFailed(identity, errorText(error)),
       );
     },
+    podLost: (uid) => pods.lost(uid),
   });
   certificates.onUpdate((certificate) => workers.certificate(certificate));
   followIdentities(store, certificates, workers);
@@ -159,8 +160,8 @@ export async function startZtunnel(config: ZtunnelConfig, deps: ZtunnelDeps = {}
     },
     logLevel: (wanted) => {
       if (wanted !== undefined) {
-        level = wanted;
-        workers.setLogLevel(wanted);
+        level = wanted === 'reset' ? config.logLevel : wanted;
+        workers.setLogLevel(level);
       }
       return level;
     },
