@@ -44,7 +44,10 @@ export function addressPlan(nodeCount: number, families: readonly IpFamily[]): A
       index,
       controlPlane: index === 0,
       ips: pick(`172.18.0.${host}`, `fd00:172:18::${host.toString(16)}`),
-      podCidrs: pick(`10.244.${index}.0/24`, `fd00:10:244:${index.toString(16)}::/64`),
+      podCidrs: pick(
+        `10.244.${index}.0/24`,
+        `fd00:10:244:${index === 0 ? '' : index.toString(16)}::/64`.replace(':::', '::'),
+      ),
     };
   });
   return {

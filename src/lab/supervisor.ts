@@ -169,7 +169,10 @@ export class Supervisor {
         await client.request('GET', '/version', undefined, { signal });
         return client;
       } catch (error) {
-        this.#message = `waiting for the API server: ${errorText(error)}`;
+        const { code } = error as { code?: unknown };
+        // Not there yet is no news for the first seconds.
+        const expected = code === 'ENOENT' || code === 'ECONNREFUSED' || code === 'ECONNRESET';
+        this.#message = `waiting for the API server${expected ? '' : `: ${errorText(error)}`}`;
         await new Promise((resolve) => setTimeout(resolve, 100));
       }
     }

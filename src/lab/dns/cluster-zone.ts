@@ -24,7 +24,7 @@ const dashed = (ip: string): string => ip.replaceAll(/[.:]/g, '-');
 
 const records = (name: string, ips: readonly string[], type: string): Answer[] =>
   ips
-    .filter((ip) => ip.includes(':') === (type === 'AAAA'))
+    .filter((ip) => type === (ip.includes(':') ? 'AAAA' : 'A'))
     .map((data) => ({ type: type as 'A', name, ttl: zoneTtl, data }));
 
 const isHeadless = (service: KubeService): boolean =>
