@@ -115,7 +115,7 @@ export class LeaderElection {
       const began = this.#clock.now();
       // An attempt that hangs must not let the deadline pass unnoticed.
       const left = renewed + this.#renewMs - began;
-      const deadline = left <= 0 ? AbortSignal.abort() : AbortSignal.timeout(left);
+      const deadline = left <= 0 ? AbortSignal.abort() : AbortSignal.timeout(Math.ceil(left));
       if (await this.#attempt(AbortSignal.any([signal, deadline]))) renewed = began;
       else if (this.#holder !== this.#options.identity) return;
       else if (this.#clock.now() - renewed >= this.#renewMs) {
