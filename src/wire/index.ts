@@ -1,9 +1,21 @@
 // wire: bytes to the model and back. Owns the protobuf messages (gen/ is generated from proto/), the HBONE
-// headers and the ZDS datagrams. May import kit, errors and model. Must not know sockets, files, Kubernetes,
+// headers, the ZDS datagrams and DNS messages. May import kit, errors and model. Must not know sockets, files, Kubernetes,
 // or what anyone does with a record: it decodes in full or refuses by name.
 export * from './address.ts';
 export * from './ca.ts';
 export * from './discovery.ts';
+export * from './dns/answer.ts';
+export { dnsCode, dnsType, hostnameOf, internetClass, nameOf } from './dns/bytes.ts';
+export {
+  encodeDnsQuery,
+  questionText,
+  readDnsRequest,
+  type DnsExtension,
+  type DnsQuery,
+  type DnsQuestion,
+  type DnsRequest,
+  type ForwardedOptions,
+} from './dns/query.ts';
 export * from './hbone-headers.ts';
 export * from './policy.ts';
 export * from './proxy-protocol.ts';
