@@ -21,6 +21,7 @@ import {
   runCommand,
   SeqpacketConnection,
   type Kernel,
+  type Netns,
   type RunCommand,
 } from '#/sys/index.ts';
 import type { CniAgentConfig, Env } from './config.ts';
@@ -54,6 +55,8 @@ export interface CniAgentDeps {
   readonly kube?: KubeSide;
   readonly kernel?: Kernel;
   readonly run?: RunCommand;
+  /** The node's network namespace. Default: that of this process. Stays the caller's. */
+  readonly hostNetns?: Netns;
   readonly clock?: Clock;
   readonly log?: Logger;
   /** Gives up a start that takes too long; see `stop` for later. */
@@ -98,6 +101,8 @@ export async function startCniAgent(config: CniAgentConfig, deps: CniAgentDeps =
   const clock = deps.clock ?? systemClock;
   const kernel = deps.kernel ?? linuxKernel();
   const run = deps.run ?? runCommand;
+  const hostNetns = deps.hostNetns ?? starting.use(netnsOfProcess(process.pid));
+  const onHost: RunCommand = (argv, options) => run(argv, { ...options, netns: deps.hostNetns });
   const cluster =
     deps.cluster ??
     (config.kubeconfig === undefined ? inClusterConfig(deps.env ?? {}) : loadKubeconfig(config.kubeconfig));
@@ -119,8 +124,8 @@ export async function startCniAgent(config: CniAgentConfig, deps: CniAgentDeps =
     clock,
     log: log.scope('ambient'),
   });
-  const binaries = await findIptables(run, config.iptables);
-  const nftables = await useNftables(config.nativeNftables, run, log);
+  const binaries = await findIptables(onHost, config.iptables);
+  const nftables = await useNftables(config.nativeNftables, onHost, log);
   log.info('starting', {
     node: config.nodeName,
     backend: nftables ? 'nftables' : `iptables-${binaries.kind}`,
@@ -128,7 +133,7 @@ export async function startCniAgent(config: CniAgentConfig, deps: CniAgentDeps =
     ipv6: config.capture.ipv6,
   });
   const probes = new HostProbes({
-    run,
+    run: onHost,
     binaries,
     nftables,
     settings: config.capture,
@@ -162,8 +167,6 @@ export async function startCniAgent(config: CniAgentConfig, deps: CniAgentDeps =
     snapshot: () => mesh.snapshot(),
     onConnected: (ztunnels) => metrics.ztunnelConnected.set(ztunnels),
   });
-  const hostNetns = netnsOfProcess(process.pid);
-  starting.use(hostNetns);
   const controller = new PodController({
     pods: kube.pods,
     namespaces: kube.namespaces,

@@ -21,18 +21,17 @@ import {
 } from '#/capture/index.ts';
 import { errorText } from '#/errors/index.ts';
 import { isV6, parseIp, type Logger } from '#/kit/index.ts';
-import type { Netns, RunCommand } from '#/sys/index.ts';
+import type { RunCommand } from '#/sys/index.ts';
 import type { IptablesBinaries } from './iptables-binaries.ts';
 
 export interface HostProbesDeps {
+  /** Runs commands in the node's network namespace. */
   readonly run: RunCommand;
   readonly binaries: IptablesBinaries;
   readonly nftables: boolean;
   readonly settings: CaptureSettings;
   /** For the nftables backend: whose sockets are probes. */
   readonly kubeletUid: number;
-  /** Default: the namespace that this process is in. */
-  readonly netns?: Netns | undefined;
   readonly log: Logger;
 }
 
@@ -165,7 +164,7 @@ export class HostProbes {
   }
 
   async #check(argv: readonly string[], input?: string): Promise<string> {
-    const { code, stdout, stderr } = await this.#deps.run(argv, { netns: this.#deps.netns, input });
+    const { code, stdout, stderr } = await this.#deps.run(argv, { input });
     if (code === 0) return stdout;
     throw new Error(`${argv.join(' ')} on the host failed with exit code ${code}: ${stderr.trim()}`);
   }

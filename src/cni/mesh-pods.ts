@@ -146,10 +146,13 @@ export class MeshPods {
       if (!known) this.#drop(entry);
       // A new pod's next change is its next attempt. One that is in the mesh is cut off until its rules are right.
       const retryable = known && !(error instanceof CaptureError);
-      throw new SetupError(errorText(error), retryable, { cause: error });
+      throw new SetupError(errorText(error), retryable);
     }
+    // A sandbox that was made anew has other addresses; the old ones may be another pod's soon.
+    const former = entry.ips.filter((ip) => !ips.includes(ip));
     entry.ips = ips;
     try {
+      if (former.length > 0) await this.#deps.probes.remove(entry.uid, former);
       await this.#deps.zds().add({ ...entry, netns: entry.netns as Netns });
       entry.acknowledged = true;
       await this.#deps.probes.add(entry.uid, ips);
@@ -157,7 +160,7 @@ export class MeshPods {
       await this.#annotate(entry, 'pending').catch((failure) =>
         this.#log.warn(errorText(failure), { pod: entry.key }),
       );
-      throw new SetupError(errorText(error), true, { cause: error });
+      throw new SetupError(errorText(error), true);
     }
     this.#log.info('pod added', { pod: entry.key, uid: entry.uid, ips: ips.join(',') });
     this.#deps.status.forget(entry.uid);
@@ -191,7 +194,7 @@ export class MeshPods {
     try {
       await this.#deps.status.annotate(pod.metadata.namespace ?? 'default', pod.metadata.name, undefined);
     } catch (error) {
-      throw new SetupError(errorText(error), true, { cause: error });
+      throw new SetupError(errorText(error), true);
     }
   }
 
@@ -217,7 +220,7 @@ export class MeshPods {
       await this.#deps.rules.remove(netns);
       this.#log.scope('iptables').info('rules removed', { pod: podKey(pod) });
     } catch (error) {
-      throw new SetupError(`its rules could not be removed: ${errorText(error)}`, true, { cause: error });
+      throw new SetupError(`its rules could not be removed: ${errorText(error)}`, true);
     } finally {
       borrowed?.[Symbol.dispose]();
     }

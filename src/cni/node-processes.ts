@@ -1,7 +1,6 @@
 // Finds a running pod's network namespace by its processes: /proc/PID/cgroup names the pod's UID, /proc/PID/ns/net is
 // the namespace. Also finds the kubelet. Reads /proc; changes nothing.
 import { readdirSync, readFileSync, readlinkSync } from 'node:fs';
-import { networkInterfaces } from 'node:os';
 import { parseIp } from '#/kit/index.ts';
 import type { Kernel, Netns } from '#/sys/index.ts';
 
@@ -68,12 +67,30 @@ export function scanPods(proc: string): PodProcesses {
   return found;
 }
 
-/** The addresses of the interfaces that are up in a namespace, without those of lo. */
+/**
+ * The addresses of the interfaces that are up in a namespace, without those of lo. From /proc, not from
+ * os.networkInterfaces: that leaves out interfaces that are not "running" yet, which a new veth may take a second for.
+ */
 export function addressesIn(kernel: Kernel, netns: Netns): string[] {
-  const interfaces = kernel.inNetns(netns, networkInterfaces);
-  return Object.values(interfaces).flatMap((list) =>
-    (list ?? []).filter(({ internal }) => !internal).flatMap(({ address }) => parseIp(address) ?? []),
-  );
+  const [trie, inet6] = kernel.inNetns(netns, () => [
+    readFileSync('/proc/thread-self/net/fib_trie', 'utf8'),
+    tryRead(() => readFileSync('/proc/thread-self/net/if_inet6', 'utf8')) ?? '',
+  ]);
+  return [...localAddresses4(trie), ...localAddresses6(inet6)];
+}
+
+/** From /proc/net/fib_trie: `|-- 10.0.0.5` followed by `/32 host LOCAL`. */
+export function localAddresses4(trie: string): string[] {
+  const found = [...trie.matchAll(/\|-- ([0-9.]+)\n\s*\/32 host LOCAL/g)].map((match) => match[1] as string);
+  return [...new Set(found)].filter((ip) => !ip.startsWith('127.'));
+}
+
+/** From /proc/net/if_inet6: 32 digits, index, length, scope, flags and name of the interface. */
+export function localAddresses6(text: string): string[] {
+  return text
+    .split('\n')
+    .filter((line) => line !== '' && !/\slo$/.test(line))
+    .flatMap((line) => parseIp((line.slice(0, 32).match(/.{4}/g) ?? []).join(':')) ?? []);
 }
 
 /** True if one of the pod's addresses is on an interface in the namespace: else it is another pod's. */

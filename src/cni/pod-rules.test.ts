@@ -229,12 +229,11 @@ for (const backend of backends) {
     const { rules, binaries } = await rulesFor(network, backend);
     const before = await state(network.host, binaries);
     const probes = new HostProbes({
-      run: runCommand,
+      run: (argv, options) => runCommand(argv, { ...options, netns: network.host }),
       binaries,
       nftables: backend.nftables,
       settings: captureDefaults,
       kubeletUid: 0,
-      netns: network.host,
       log: silentLogger,
     });
     await probes.install();

@@ -126,7 +126,6 @@ export class PodRules {
     } catch (error) {
       throw new RulesError(
         `the traffic of ${pod} is blocked until its rules can be replaced: ${errorText(error)}`,
-        { cause: error },
       );
     }
     const after = parseSaved(await this.#save(netns, family));

@@ -43,7 +43,7 @@ export class PodStatusWriter {
       return true;
     } catch (error) {
       if (isNotFound(error)) return false;
-      throw new Error(`annotating pod ${namespace}/${name}: ${errorText(error)}`, { cause: error });
+      throw new Error(`annotating pod ${namespace}/${name}: ${errorText(error)}`);
     }
   }
 

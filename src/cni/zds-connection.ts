@@ -79,7 +79,7 @@ export class ZdsConnection {
     } catch (error) {
       const reason = `not a ztunnel: ${errorText(error)}`;
       this.close(reason);
-      throw new ZdsError('lost', reason, { cause: error });
+      throw new ZdsError('lost', reason);
     }
   }
 
@@ -135,9 +135,7 @@ export class ZdsConnection {
         await this.#exchange(next);
         next.resolve();
       } catch (error) {
-        next.reject(
-          error instanceof ZdsError ? error : new ZdsError('lost', errorText(error), { cause: error }),
-        );
+        next.reject(error instanceof ZdsError ? error : new ZdsError('lost', errorText(error)));
       } finally {
         next.netns?.[Symbol.dispose]();
       }
@@ -163,7 +161,7 @@ export class ZdsConnection {
     } catch (error) {
       const reason = `answer to ${what}: ${errorText(error)}`;
       this.close(reason);
-      throw new ZdsError('lost', reason, { cause: error });
+      throw new ZdsError('lost', reason);
     }
     if (refusal !== undefined) throw new ZdsError('refused', `ztunnel refused ${what}: ${refusal}`);
   }
