@@ -1,6 +1,7 @@
 // HBONE: one HTTP/2 CONNECT per application connection, on either side of a session. Owns the settings that
 // Istio's node proxy uses and the hand-over from "asked" to "open"; what to ask and whom to admit is the caller's.
 import type { Duplex } from 'node:stream';
+import { ChunkQueue } from './chunk-queue.ts';
 import { H2Connection, type ConnectionHandlers } from './h2/connection.ts';
 import { h2Error } from './h2/frames.ts';
 import type { HeaderList } from './h2/hpack.ts';
@@ -121,8 +122,8 @@ class AwaitingResponse implements StreamSink {
 export class HeldRequest implements StreamSink {
   readonly stream: H2Stream;
   readonly #onGone: (reason?: StreamFailure) => void;
-  #chunks: Buffer[] = [];
-  #ended = false;
+  readonly #early = new ChunkQueue();
+  #ended: boolean;
 
   constructor(stream: H2Stream, onGone: (reason?: StreamFailure) => void) {
     this.stream = stream;
@@ -132,7 +133,7 @@ export class HeldRequest implements StreamSink {
   }
 
   data(chunk: Buffer): void {
-    this.#chunks.push(chunk);
+    this.#early.push(chunk);
   }
 
   ended(): void {
@@ -147,24 +148,29 @@ export class HeldRequest implements StreamSink {
   }
 
   #drop(): void {
-    for (const chunk of this.#chunks) this.stream.consumed(chunk.length);
-    this.#chunks = [];
+    const bytes = this.#early.size;
+    this.#early.take();
+    if (bytes > 0) this.stream.consumed(bytes);
   }
 
-  /** Answers with a status other than 200 and ends the stream. */
+  /** Answers with a status other than 200 and ends the stream. Does nothing once the tunnel is open. */
   refuse(status: number): void {
-    this.#drop();
+    if (this.stream.sink !== this) return;
     this.stream.sink = undefined;
     this.stream.respond([[':status', String(status)]], true);
+    // Tells the client that the rest of its bytes is not wanted (RFC 9113, 8.1).
     this.stream.reset(h2Error.noError);
+    this.#drop();
   }
 
-  /** Answers 200 and lets `attach` set the stream's sink, which is then given what came early. */
+  /**
+   * Answers 200 and lets `attach` set the stream's sink, which is then given what came early. `attach` is called even
+   * if the client has gone in the meantime: a splice then ends by itself.
+   */
   open(headers: HeaderList, attach: () => StreamSink): void {
     this.stream.respond([[':status', '200'], ...headers]);
     const sink = attach();
-    for (const chunk of this.#chunks) sink.data(chunk);
-    this.#chunks = [];
-    if (this.#ended) sink.ended();
+    for (const chunk of this.#early.take()) sink.data(chunk);
+    if (this.#ended && !this.stream.gone) sink.ended();
   }
 }

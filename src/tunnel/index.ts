@@ -13,7 +13,8 @@ export {
   type HeaderField,
   type HeaderList,
 } from './h2/hpack.ts';
-export { H2Session, type SessionFailure, type SessionHandlers, type SessionSettings } from './h2/session.ts';
+export { H2Session } from './h2/session.ts';
+export * from './h2/session-interface.ts';
 export { H2Stream, type StreamFailure, type StreamSink } from './h2/stream.ts';
 export * from './hbone.ts';
 export * from './plain-splice.ts';

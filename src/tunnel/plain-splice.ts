@@ -1,7 +1,7 @@
 // Joins two TCP sockets until both directions have ended, with the same endings as the splice into a tunnel:
 // half-closes pass through, back-pressure passes through, what one side cut off is cut off on the other.
 import type { Socket } from 'node:net';
-import type { SpliceResult } from './splice.ts';
+import { ordinaryEnds, type SpliceResult } from './splice.ts';
 
 export class PlainSplice {
   readonly #client: Socket;
@@ -11,10 +11,9 @@ export class PlainSplice {
   fromSocket = 0;
   /** Bytes from server to client. */
   toSocket = 0;
-  #ends = 0;
   #finished = false;
 
-  /** `done` is called once. Both sockets are then ending or destroyed. */
+  /** `done` is called once, later. Both sockets are then destroyed or have ended. */
   constructor(client: Socket, server: Socket, done: (result: SpliceResult) => void) {
     this.#client = client;
     this.#server = server;
@@ -34,31 +33,45 @@ export class PlainSplice {
   }
 
   #join(from: Socket, to: Socket): void {
-    from.on('end', () => {
-      to.end();
-      if (++this.#ends === 2) this.#finish();
-    });
+    from.allowHalfOpen = true;
+    from.on('end', () => to.end());
+    from.on('finish', () => this.#settle());
     to.on('drain', () => from.resume());
     from.on('error', (error: NodeJS.ErrnoException) => this.#cut(to, error));
-    from.on('close', () => this.#cut(to));
+    // After an orderly end, what it sent may still be on its way to the other.
+    from.on('close', () => {
+      if (!from.readableEnded || !from.writableFinished) this.#cut(to);
+    });
+    // It may have ended while the other was being opened: its events are then over.
+    if (from.closed) queueMicrotask(() => this.#cut(to));
+    else if (from.readableEnded) queueMicrotask(() => to.end());
+  }
+
+  /** Both directions have ended, and all that came has been written. */
+  #settle(): void {
+    if (this.#client.writableFinished && this.#server.writableFinished) this.#finish();
   }
 
   #cut(other: Socket, error?: NodeJS.ErrnoException): void {
-    if (this.#ends < 2) other.resetAndDestroy();
-    const ordinary = error === undefined || error.code === 'ECONNRESET' || error.code === 'EPIPE';
+    if (!this.#finished) other.resetAndDestroy();
+    const ordinary = error === undefined || ordinaryEnds.has(error.code ?? '');
     this.#finish(ordinary ? undefined : { side: 'socket', message: error.message });
   }
 
   #finish(failure?: NonNullable<SpliceResult['failure']>): void {
     if (this.#finished) return;
     this.#finished = true;
-    this.#done({ fromSocket: this.fromSocket, toSocket: this.toSocket, ...(failure === undefined ? {} : { failure }) });
+    this.#done({
+      fromSocket: this.fromSocket,
+      toSocket: this.toSocket,
+      ...(failure === undefined ? {} : { failure }),
+    });
   }
 
   /** Ends both sides at once. */
   abort(): void {
+    this.#finish();
     this.#client.resetAndDestroy();
     this.#server.resetAndDestroy();
-    this.#finish();
   }
 }

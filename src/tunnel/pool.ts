@@ -23,23 +23,27 @@ export const defaultPoolOptions: PoolOptions = {
 };
 
 interface Pooled {
+  readonly key: string;
   readonly connection: H2Connection;
   lastUsed: number;
 }
 
 export class SessionPool {
   readonly #options: PoolOptions;
+  /** Every session that has not ended, those that only finish their streams among them. */
+  readonly #all = new Map<H2Connection, Pooled>();
+  /** Those that take new streams. */
   readonly #byKey = new Map<string, Pooled[]>();
   readonly #opening = new SingleFlight<string, void>();
-  #sessions = 0;
   #closed = false;
 
   constructor(options: PoolOptions = defaultPoolOptions) {
     this.#options = options;
   }
 
+  /** Sessions that have not ended. */
   get size(): number {
-    return this.#sessions;
+    return this.#all.size;
   }
 
   /** A session with a free stream, if one is open. */
@@ -72,66 +76,71 @@ export class SessionPool {
         use(free);
         return;
       }
-      if (this.#sessions >= this.#options.maxSessions) {
-        throw new MeshError('OVER_LIMIT', `too many tunnels: ${this.#sessions} from this pod`);
-      }
-      await this.#opening.do(key, async () => {
-        const connection = await open();
-        if (this.#closed) {
-          connection.destroy('the pod is gone');
-          throw new MeshError('DRAINED');
-        }
-        this.#add(key, connection);
-      });
+      await this.#opening.do(key, () => this.#open(key, open));
     }
   }
 
-  #add(key: string, connection: H2Connection): void {
-    const list = this.#byKey.get(key) ?? [];
-    list.push({ connection, lastUsed: this.#options.now() });
-    this.#byKey.set(key, list);
-    this.#sessions++;
+  async #open(key: string, open: () => Promise<H2Connection>): Promise<void> {
+    // This flight is counted only after its first step.
+    const sessions = this.#all.size + this.#opening.size;
+    if (sessions >= this.#options.maxSessions)
+      throw new MeshError('OVER_LIMIT', `too many tunnels: ${sessions} from this pod`);
+    const connection = await open();
+    if (this.#closed) {
+      connection.destroy('the pod is gone');
+      throw new MeshError('DRAINED');
+    }
+    // Such a session would be opened again and again: whoever waits is told instead.
+    if (connection.session.freeStreams === 0) {
+      connection.destroy('no stream can be opened');
+      throw new MeshError('H2_FAILED', 'http2: the peer ended the new session, or allows no streams on it');
+    }
+    const pooled = { key, connection, lastUsed: this.#options.now() };
+    this.#all.set(connection, pooled);
+    const list = this.#byKey.get(key);
+    if (list === undefined) this.#byKey.set(key, [pooled]);
+    else list.push(pooled);
   }
 
-  /** Forgets a session that has ended or takes no more streams. */
+  /**
+   * A session that has ended is forgotten; one that takes no more streams gets none, but stays under watch until
+   * it has ended.
+   */
   remove(connection: H2Connection): void {
-    for (const [key, list] of this.#byKey) {
-      const at = list.findIndex((pooled) => pooled.connection === connection);
-      if (at < 0) continue;
-      list.splice(at, 1);
-      this.#sessions--;
-      if (list.length === 0) this.#byKey.delete(key);
-      return;
-    }
+    const pooled = this.#all.get(connection);
+    if (pooled === undefined) return;
+    if (connection.session.closed) this.#all.delete(connection);
+    const list = this.#byKey.get(pooled.key);
+    const at = list?.indexOf(pooled) ?? -1;
+    if (list === undefined || at < 0) return;
+    list.splice(at, 1);
+    if (list.length === 0) this.#byKey.delete(pooled.key);
   }
 
   /** Once per PING interval: asks every peer for a sign of life and ends what has been idle for long. */
   tick(): void {
     const idleSince = this.#options.now() - this.#options.idleMs;
-    for (const { connection, lastUsed } of this.#all()) {
-      if (lastUsed < idleSince && connection.session.streams.size === 0) connection.session.drain();
+    for (const { connection, lastUsed } of this.#all.values()) {
+      // One that is closing may still have bytes to write; it is forgotten when its transport is gone.
+      if (connection.session.closed && connection.transport.destroyed) this.remove(connection);
+      else if (lastUsed < idleSince && connection.session.streams.size === 0) connection.session.drain();
       else connection.checkAlive(missedPings);
     }
   }
 
   /** Ends the sessions whose peer certificate, identity or pod is no longer good. */
   destroyWhere(test: (connection: H2Connection) => boolean, message: string): void {
-    for (const { connection } of this.#all()) if (test(connection)) connection.destroy(message);
+    for (const connection of this.#all.keys()) if (test(connection)) connection.destroy(message);
   }
 
   /** Takes no more requests; open streams may finish. */
   drain(): void {
     this.#closed = true;
-    for (const { connection } of this.#all()) connection.session.drain();
+    for (const connection of this.#all.keys()) connection.session.drain();
   }
 
   destroy(message: string): void {
     this.#closed = true;
     this.destroyWhere(() => true, message);
-  }
-
-  /** A copy, since sessions leave the pool as they end. */
-  #all(): Pooled[] {
-    return [...this.#byKey.values()].flat();
   }
 }

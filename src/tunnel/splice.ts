@@ -1,6 +1,8 @@
 // Joins an application's TCP socket and a tunnel stream until both directions have ended. Half-closes pass
-// through; back-pressure passes through both ways; every byte that was taken from the tunnel is credited once.
+// through; back-pressure passes through both ways; every byte that was taken from the tunnel is credited once,
+// when the socket has written it.
 import type { Socket } from 'node:net';
+import { ChunkQueue } from './chunk-queue.ts';
 import { h2Error } from './h2/frames.ts';
 import type { H2Stream, StreamFailure, StreamSink } from './h2/stream.ts';
 import { atEndOfTurn, type TurnTask } from './turn.ts';
@@ -15,7 +17,10 @@ export interface SpliceResult {
 }
 
 /** Ends of a TCP connection that upstream does not count as errors either. */
-const ordinaryEnds = new Set(['ECONNRESET', 'EPIPE', 'ECONNABORTED']);
+export const ordinaryEnds: ReadonlySet<string> = new Set(['ECONNRESET', 'EPIPE', 'ECONNABORTED']);
+
+/** While the socket is busy writing, this much gathers before the next write: a slow reader costs few writes. */
+const gather = 16 * 1024;
 
 export class Splice implements StreamSink, TurnTask {
   readonly #socket: Socket;
@@ -23,25 +28,44 @@ export class Splice implements StreamSink, TurnTask {
   readonly #done: (result: SpliceResult) => void;
   fromSocket = 0;
   toSocket = 0;
-  #uncredited = 0;
-  #corked = false;
+  readonly #queue = new ChunkQueue();
+  #flushPlanned = false;
+  /** Writes that the socket has not confirmed. */
+  #writing = 0;
+  /** Bytes given to the socket, and those of them that were credited. */
+  #handedOn = 0;
+  #credited = 0;
   #socketEnded = false;
-  #streamEnded = false;
+  #streamClosed = false;
   #finished = false;
 
-  /** `done` is called once, when nothing more will be copied. The socket is then destroyed or ending. */
+  /** `done` is called once, later, when nothing more will be copied. The socket is then destroyed or has ended. */
   constructor(socket: Socket, stream: H2Stream, done: (result: SpliceResult) => void) {
     this.#socket = socket;
     this.#stream = stream;
     this.#done = done;
     stream.sink = this;
+    socket.allowHalfOpen = true;
     socket.on('data', this.#onSocketData);
     socket.on('end', this.#onSocketEnd);
-    socket.on('drain', this.#onSocketDrain);
+    socket.on('finish', this.#settle);
     socket.on('error', this.#onSocketError);
     socket.on('close', this.#onSocketClose);
+    if (stream.gone || socket.closed || socket.readableEnded) queueMicrotask(this.#onLateStart);
     socket.resume();
   }
+
+  /** Either side may have ended while the other was being opened: its events are then over. */
+  readonly #onLateStart = (): void => {
+    if (this.#stream.gone)
+      this.closed({
+        kind: 'reset',
+        code: h2Error.cancel,
+        message: 'the tunnel had ended before it was used',
+      });
+    else if (this.#socket.closed) this.#onSocketClose();
+    else this.#onSocketEnd();
+  };
 
   readonly #onSocketData = (chunk: Buffer): void => {
     this.fromSocket += chunk.length;
@@ -51,53 +75,76 @@ export class Splice implements StreamSink, TurnTask {
   readonly #onSocketEnd = (): void => {
     this.#socketEnded = true;
     this.#stream.end();
-    this.#settle();
-  };
-
-  readonly #onSocketDrain = (): void => {
-    this.#credit();
   };
 
   readonly #onSocketError = (error: NodeJS.ErrnoException): void => {
-    this.#stream.reset(h2Error.cancel);
     this.#finish(ordinaryEnds.has(error.code ?? '') ? undefined : { side: 'socket', message: error.message });
+    this.#stream.reset(h2Error.cancel);
   };
 
   readonly #onSocketClose = (): void => {
-    if (!this.#finished && !(this.#socketEnded && this.#streamEnded)) this.#stream.reset(h2Error.cancel);
+    this.#credit(this.toSocket);
+    // After an orderly end, what the application sent may still be on its way to the peer.
+    if (this.#socketEnded && this.#socket.writableFinished) return;
     this.#finish();
+    this.#stream.reset(h2Error.cancel);
   };
 
   // ---- the tunnel's side ----
 
   data(chunk: Buffer): void {
     this.toSocket += chunk.length;
-    this.#uncredited += chunk.length;
-    if (!this.#corked) {
-      this.#corked = true;
-      this.#socket.cork();
-      atEndOfTurn(this);
+    if (this.#socket.destroyed) {
+      if (this.#socket.closed) this.#credit(this.toSocket);
+      return;
     }
-    this.#socket.write(chunk);
+    this.#queue.push(chunk);
+    if (this.#flushPlanned) return;
+    this.#flushPlanned = true;
+    atEndOfTurn(this);
   }
 
   endOfTurn(): void {
-    this.#corked = false;
-    this.#socket.uncork();
-    if (!this.#socket.writableNeedDrain) this.#credit();
+    this.#flushPlanned = false;
+    if (this.#writing === 0 || (this.#queue.size >= gather && !this.#socket.writableNeedDrain))
+      this.#handOn();
   }
 
-  #credit(): void {
-    const bytes = this.#uncredited;
-    if (bytes === 0) return;
-    this.#uncredited = 0;
+  #handOn(): void {
+    const socket = this.#socket;
+    if (this.#queue.size === 0 || socket.destroyed) return;
+    this.#handedOn += this.#queue.size;
+    this.#writing++;
+    const pieces = this.#queue.take();
+    const last = pieces.pop() as Buffer;
+    if (pieces.length === 0) {
+      socket.write(last, this.#onWritten);
+      return;
+    }
+    socket.cork();
+    for (const piece of pieces) socket.write(piece);
+    socket.write(last, this.#onWritten);
+    socket.uncork();
+  }
+
+  readonly #onWritten = (): void => {
+    this.#writing--;
+    if (this.#socket.destroyed) return;
+    this.#credit(this.#handedOn - this.#socket.writableLength);
+    if (this.#writing === 0 && !this.#flushPlanned) this.#handOn();
+  };
+
+  /** Credits all up to this count of bytes. */
+  #credit(upTo: number): void {
+    const bytes = upTo - this.#credited;
+    if (bytes <= 0) return;
+    this.#credited = upTo;
     this.#stream.consumed(bytes);
   }
 
   ended(): void {
-    this.#streamEnded = true;
+    this.#handOn();
     this.#socket.end();
-    this.#settle();
   }
 
   writable(): void {
@@ -105,17 +152,25 @@ export class Splice implements StreamSink, TurnTask {
   }
 
   closed(reason?: StreamFailure): void {
-    if (reason === undefined) return;
-    // What the peer cut off must not look like an orderly end to the application.
-    if (!this.#finished) this.#socket.resetAndDestroy();
-    // CANCEL is how a proxy passes on that its client went away: ordinary, as a reset on a plain socket is.
-    const ordinary = reason.kind === 'reset' && (reason.code === h2Error.cancel || reason.code === h2Error.noError);
-    this.#finish(ordinary ? undefined : { side: 'tunnel', message: reason.message });
+    if (reason !== undefined) {
+      // CANCEL is how a proxy passes on that its client went away: ordinary, as a reset on a plain socket is.
+      const ordinary =
+        reason.kind === 'reset' && (reason.code === h2Error.cancel || reason.code === h2Error.noError);
+      // What the peer cut off must not look like an orderly end to the application.
+      if (!this.#finished) this.#socket.resetAndDestroy();
+      this.#finish(ordinary ? undefined : { side: 'tunnel', message: reason.message });
+      return;
+    }
+    this.#streamClosed = true;
+    // The peer has sent all it had and wants no more: what the application writes now has no reader.
+    if (!this.#socketEnded) this.#socket.destroySoon();
+    this.#settle();
   }
 
-  #settle(): void {
-    if (this.#socketEnded && this.#streamEnded) this.#finish();
-  }
+  /** Both directions have ended, and all that came has been written. */
+  readonly #settle = (): void => {
+    if (this.#streamClosed && this.#socketEnded && this.#socket.writableFinished) this.#finish();
+  };
 
   #finish(failure?: NonNullable<SpliceResult['failure']>): void {
     if (this.#finished) return;
@@ -125,14 +180,12 @@ export class Splice implements StreamSink, TurnTask {
       toSocket: this.toSocket,
       ...(failure === undefined ? {} : { failure }),
     });
-    if (this.#socket.destroyed) this.#credit();
-    else this.#socket.once('close', () => this.#credit());
   }
 
   /** Ends both sides at once. */
   abort(): void {
+    this.#finish();
     this.#stream.reset(h2Error.cancel);
     this.#socket.resetAndDestroy();
-    this.#finish();
   }
 }

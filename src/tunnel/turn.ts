@@ -16,5 +16,11 @@ export function atEndOfTurn(task: TurnTask): void {
 function run(): void {
   const due = tasks;
   tasks = [];
-  for (const task of due) task.endOfTurn();
+  let at = 0;
+  try {
+    while (at < due.length) (due[at++] as TurnTask).endOfTurn();
+  } finally {
+    // One that throws must not take the turn of the others, who would never ask again.
+    for (; at < due.length; at++) atEndOfTurn(due[at] as TurnTask);
+  }
 }

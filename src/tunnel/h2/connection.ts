@@ -1,9 +1,11 @@
 // An H2 session on a byte transport (a TLS socket, or any Duplex in tests): one write per turn, back-pressure
 // both ways, liveness by PING, and an orderly or bounded end.
+import { Socket } from 'node:net';
 import type { Duplex } from 'node:stream';
 import { atEndOfTurn, type TurnTask } from '../turn.ts';
 import { h2Error } from './frames.ts';
-import { H2Session, type SessionFailure, type SessionHandlers, type SessionSettings } from './session.ts';
+import type { SessionFailure, SessionHandlers, SessionSettings } from './session-interface.ts';
+import { H2Session } from './session.ts';
 
 export interface ConnectionOptions {
   readonly role: 'client' | 'server';
@@ -14,16 +16,23 @@ export interface ConnectionOptions {
 
 export type ConnectionHandlers = Omit<SessionHandlers, 'flush'>;
 
-/** How long a closing transport may take to write its rest. */
+/** How long a closing transport may take to write its rest: after a failure, and after an orderly end. */
 const lingerMs = 1000;
+const orderlyLingerMs = 10_000;
 
 export class H2Connection implements TurnTask {
   readonly session: H2Session;
   readonly transport: Duplex;
   readonly #handlers: ConnectionHandlers;
   readonly #sendBuffer: number;
+  /** A socket has done with the bytes when it calls back. Another Duplex may have passed them on as they are. */
+  readonly #copies: boolean;
   #flushPlanned = false;
+  /** The transport has more than it should; it will say when it has drained. */
+  #full = false;
   #ended = false;
+  #told = false;
+  #failure: SessionFailure | undefined;
   #pingsMissed = 0;
   #writes = 0;
 
@@ -31,6 +40,7 @@ export class H2Connection implements TurnTask {
     this.transport = transport;
     this.#sendBuffer = options.sendBuffer;
     this.#handlers = handlers;
+    this.#copies = transport instanceof Socket;
     const sessionHandlers: SessionHandlers = {
       flush: () => this.#planFlush(),
       closed: (failure) => this.#onSessionClosed(failure),
@@ -45,9 +55,11 @@ export class H2Connection implements TurnTask {
     this.session = new H2Session(options.role, options.settings, sessionHandlers);
     transport.on('data', (chunk: Buffer) => this.session.receive(chunk));
     transport.on('drain', () => this.#onDrain());
-    transport.on('end', () => this.session.close(h2Error.noError, 'the peer closed the connection', false));
+    transport.on('end', () => this.#onEnd());
+    transport.on('finish', () => this.#tellClosed());
     transport.on('error', (error: Error) => this.session.close(h2Error.internalError, error.message, false));
-    transport.on('close', () => this.session.close(h2Error.internalError, 'the connection was lost', false));
+    transport.on('close', () => this.#onClose());
+    if (transport.destroyed || transport.readableEnded) queueMicrotask(() => this.#onClose());
     this.#planFlush();
   }
 
@@ -59,36 +71,58 @@ export class H2Connection implements TurnTask {
 
   endOfTurn(): void {
     this.#flushPlanned = false;
-    if (this.#ended || this.transport.destroyed) return;
-    const session = this.session;
-    if (session.congested && !session.closed) {
+    const { session, transport } = this;
+    if (this.#ended || transport.destroyed) return;
+    if (this.#full && !session.closed) {
       // Only control frames gather here, since the streams wait. A peer that makes us answer without reading
       // is not read from either.
-      if (session.output.size > this.#sendBuffer) this.transport.pause();
+      if (session.output.size > this.#sendBuffer) transport.pause();
       return;
     }
     for (const piece of session.output.take()) {
       this.#writes++;
-      this.transport.write(piece, this.#onWritten);
+      transport.write(piece, this.#onWritten);
     }
-    if (this.transport.writableLength > this.#sendBuffer) session.setCongested(true);
+    // Without needDrain, no drain would follow.
+    this.#full = transport.writableNeedDrain && transport.writableLength > this.#sendBuffer;
+    session.setCongested(this.#full);
     if (session.closed) this.#finish();
   }
 
   readonly #onWritten = (): void => {
-    if (--this.#writes === 0) this.session.output.reuse();
+    if (--this.#writes === 0 && this.#copies) this.session.output.reuse();
   };
 
   #onDrain(): void {
     if (this.#ended) return;
+    this.#full = false;
     this.session.setCongested(false);
     if (this.session.output.size > 0) this.#planFlush();
     if (this.transport.isPaused()) this.transport.resume();
   }
 
+  #onEnd(): void {
+    // Streams that were open are cut off, not ended.
+    const code = this.session.streams.size > 0 ? h2Error.internalError : h2Error.noError;
+    this.session.close(code, 'the peer closed the connection', false);
+  }
+
+  #onClose(): void {
+    this.session.close(h2Error.internalError, 'the connection was lost', false);
+    this.#tellClosed();
+  }
+
   #onSessionClosed(failure: SessionFailure | undefined): void {
-    this.#handlers.closed(failure);
+    this.#failure = failure;
+    // After an orderly end the last bytes may still be on their way: the owner may exit only when they are out.
+    if (failure !== undefined) this.#tellClosed();
     this.#planFlush();
+  }
+
+  #tellClosed(): void {
+    if (this.#told || !this.session.closed) return;
+    this.#told = true;
+    this.#handlers.closed(this.#failure);
   }
 
   #finish(): void {
@@ -96,7 +130,8 @@ export class H2Connection implements TurnTask {
     this.#ended = true;
     this.transport.end();
     this.transport.resume();
-    const linger = setTimeout(() => this.transport.destroy(), lingerMs);
+    const wait = this.#failure === undefined ? orderlyLingerMs : lingerMs;
+    const linger = setTimeout(() => this.transport.destroy(), wait);
     linger.unref();
     this.transport.once('close', () => clearTimeout(linger));
   }
@@ -110,8 +145,8 @@ export class H2Connection implements TurnTask {
       return;
     }
     this.#pingsMissed++;
-    this.session.ping();
     if (this.#writes === 0) this.session.output.shrink();
+    this.session.ping();
   }
 
   /** Ends at once, without waiting for the peer. */

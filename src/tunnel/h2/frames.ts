@@ -105,9 +105,15 @@ export class FrameWriter {
     this.size += bytes.length;
   }
 
-  data(stream: number, payload: Buffer, end: boolean): void {
-    const at = this.#begin(frameType.data, end ? flag.endStream : 0, stream, payload.length);
-    if (payload.length > 0) payload.copy(this.#slab, at);
+  /** The chunk's bytes from `start` to `end` as one DATA frame. */
+  data(stream: number, chunk: Buffer, start: number, end: number): void {
+    const at = this.#begin(frameType.data, 0, stream, end - start);
+    chunk.copy(this.#slab, at, start, end);
+  }
+
+  /** An empty DATA frame that ends the stream. */
+  endStream(stream: number): void {
+    this.#begin(frameType.data, flag.endStream, stream, 0);
   }
 
   /** A header block, cut into HEADERS and CONTINUATION by the peer's largest frame. */

@@ -9,6 +9,9 @@ export type HeaderList = readonly HeaderField[];
 /** The compressed state of the connection is lost: the connection must end (RFC 9113, 4.3). */
 export class CompressionError extends Error {}
 
+/** The list is larger than the limit. The compressed state is intact: only the stream must end. */
+export class HeadersTooLarge extends Error {}
+
 // prettier-ignore
 const staticTable: HeaderList = [
   [':authority', ''], [':method', 'GET'], [':method', 'POST'], [':path', '/'], [':path', '/index.html'], [':scheme', 'http'],
@@ -69,11 +72,13 @@ class DynamicTable {
   }
 }
 
+const nothing = new Uint8Array(0);
+
 export class HpackDecoder {
   readonly #table: DynamicTable;
   readonly #tableLimit: number;
   readonly #listLimit: number;
-  #bytes: Uint8Array = new Uint8Array(0);
+  #bytes: Uint8Array = nothing;
   #at = 0;
 
   /** @param listLimit largest header list, counted as SETTINGS_MAX_HEADER_LIST_SIZE counts it */
@@ -83,14 +88,24 @@ export class HpackDecoder {
     this.#listLimit = listLimit;
   }
 
-  /** One whole header block. Throws CompressionError, after which the decoder is of no use. */
+  /** One whole header block. Throws HeadersTooLarge; or CompressionError, after which the decoder is of no use. */
   decode(block: Uint8Array): HeaderList {
     this.#bytes = block;
     this.#at = 0;
+    try {
+      return this.#fields(block.length);
+    } finally {
+      // The block is a piece of the transport's chunk, which an idle connection must not hold on to.
+      this.#bytes = nothing;
+    }
+  }
+
+  #fields(length: number): HeaderList {
     const fields: HeaderField[] = [];
     let size = 0;
-    while (this.#at < block.length) {
-      const first = block[this.#at] as number;
+    let begun = false;
+    while (this.#at < length) {
+      const first = this.#bytes[this.#at] as number;
       let field: HeaderField;
       if (first >= 0x80) {
         field = this.#field(this.#integer(7));
@@ -99,7 +114,7 @@ export class HpackDecoder {
         this.#table.add(field[0], field[1]);
       } else if (first >= 0x20) {
         const limit = this.#integer(5);
-        if (fields.length > 0) throw new CompressionError('table size update after a field');
+        if (begun) throw new CompressionError('table size update after a field');
         if (limit > this.#tableLimit)
           throw new CompressionError(`table size ${limit} is over ${this.#tableLimit}`);
         this.#table.resize(limit);
@@ -107,10 +122,12 @@ export class HpackDecoder {
       } else {
         field = this.#literal(4);
       }
+      begun = true;
       size += fieldSize(field[0], field[1]);
-      if (size > this.#listLimit) throw new CompressionError(`header list is larger than ${this.#listLimit}`);
-      fields.push(field);
+      // A list that is too large is read to its end, since the table is shared by all streams.
+      if (size <= this.#listLimit) fields.push(field);
     }
+    if (size > this.#listLimit) throw new HeadersTooLarge(`header list of ${size}, over ${this.#listLimit}`);
     return fields;
   }
 
@@ -168,28 +185,42 @@ staticTable.forEach(([name, value], i) => {
 /** A header that differs at every request is not worth a place in the table. */
 const neverIndexed = new Set(['traceparent', 'forwarded', ':authority']);
 
+const largestTable = 4096;
+
 export class HpackEncoder {
-  readonly #table = new DynamicTable(0);
+  readonly #table = new DynamicTable(largestTable);
   #pendingLimit: number | undefined;
+  #lowestLimit = largestTable;
   #out: Buffer = Buffer.allocUnsafe(1024);
   #length = 0;
 
   /** The peer's SETTINGS_HEADER_TABLE_SIZE; at most 4096 is used. Announced in the next block. */
   setTableLimit(limit: number): void {
-    const used = Math.min(limit, 4096);
-    if (used !== this.#table.limit) this.#pendingLimit = used;
+    const used = Math.min(limit, largestTable);
+    if (this.#pendingLimit === undefined) {
+      if (used === this.#table.limit) return;
+      this.#lowestLimit = used;
+    }
+    this.#lowestLimit = Math.min(this.#lowestLimit, used);
+    this.#pendingLimit = used;
   }
 
   /** Encodes one block. The result is valid until the next call. */
   encode(fields: HeaderList): Buffer {
     this.#length = 0;
     if (this.#pendingLimit !== undefined) {
-      this.#table.resize(this.#pendingLimit);
-      this.#integer(0x20, 5, this.#pendingLimit);
+      // The lowest limit in between is announced as well (RFC 7541, 4.2): the peer has emptied its table for it.
+      if (this.#lowestLimit < this.#pendingLimit) this.#resize(this.#lowestLimit);
+      this.#resize(this.#pendingLimit);
       this.#pendingLimit = undefined;
     }
     for (const [name, value] of fields) this.#encodeField(name, value);
     return this.#out.subarray(0, this.#length);
+  }
+
+  #resize(limit: number): void {
+    this.#table.resize(limit);
+    this.#integer(0x20, 5, limit);
   }
 
   #encodeField(name: string, value: string): void {

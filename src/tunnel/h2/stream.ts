@@ -1,10 +1,14 @@
 // One HTTP/2 stream: a pair of byte flows with a window each. Owned by a session; told of bytes through a sink.
-import type { H2Session } from './session.ts';
 import type { HeaderList } from './hpack.ts';
+import type { ReceiveWindow } from './receive-window.ts';
+import type { H2Session } from './session.ts';
 
-/** What a stream tells its owner. After `closed` nothing more is said. */
+/**
+ * What a stream tells its owner. After `closed` nothing more is said; bytes that were not consumed by then still are
+ * to be, since they count for the streams that are left.
+ */
 export interface StreamSink {
-  /** Response headers (client) or trailers. */
+  /** Response headers (client). */
   headers?(headers: HeaderList): void;
   /** Bytes from the peer. The owner calls `stream.consumed(n)` once they have gone on. The chunk is not reused. */
   data(chunk: Buffer): void;
@@ -27,9 +31,7 @@ export class H2Stream {
   readonly session: H2Session;
   sink: StreamSink | undefined;
   sendWindow: number;
-  /** Bytes that the peer may still send before we credit it. */
-  receiveWindow: number;
-  #unacknowledged = 0;
+  readonly receiveWindow: ReceiveWindow;
   /** Chunks that wait for the window; only the last writer's, since `write` then returns false. */
   readonly pending: Buffer[] = [];
   pendingBytes = 0;
@@ -41,7 +43,7 @@ export class H2Stream {
   waiting = false;
   headersSeen = false;
 
-  constructor(session: H2Session, id: number, sendWindow: number, receiveWindow: number) {
+  constructor(session: H2Session, id: number, sendWindow: number, receiveWindow: ReceiveWindow) {
     this.session = session;
     this.id = id;
     this.sendWindow = sendWindow;
@@ -67,15 +69,11 @@ export class H2Stream {
     this.session.respond(this, headers, end);
   }
 
-  /** Lets the peer send as many bytes again. */
+  /** Lets the peer send as many bytes again. Also called for a stream that is gone: its bytes count for the others. */
   consumed(bytes: number): void {
     this.session.creditConnection(bytes);
     if (this.remoteEnded || this.gone) return;
-    this.#unacknowledged += bytes;
-    if (this.#unacknowledged >= this.session.streamCreditStep) {
-      this.receiveWindow += this.#unacknowledged;
-      this.session.sendCredit(this.id, this.#unacknowledged);
-      this.#unacknowledged = 0;
-    }
+    const increment = this.receiveWindow.credit(bytes);
+    if (increment > 0) this.session.sendCredit(this.id, increment);
   }
 }
