@@ -255,7 +255,10 @@ export class DataWorkers implements PodRunner {
           worker.drained = resolve;
         });
         send(worker.thread, { type: 'drain', deadlineMs });
-        await Promise.race([drained, this.#options.clock.sleep(deadlineMs + 2000)]);
+        const late = Promise.withResolvers<void>();
+        const timer = this.#options.clock.after(deadlineMs + 2000, late.resolve);
+        await Promise.race([drained, late.promise]);
+        timer[Symbol.dispose]();
         await worker.thread.terminate();
       }),
     );

@@ -18,7 +18,7 @@ suite('pods on two nodes', () => {
     far = await world.pod({ name: 'far', node: 'two' });
     outsider = await world.pod({ name: 'outsider', node: 'two', plain: true });
     for (const pod of [near, far, outsider]) world.echo(pod);
-    world.service('web', '10.200.0.1', far);
+    world.service('web', '10.200.0.1', [far]);
   });
   after(() => world[Symbol.asyncDispose]());
 

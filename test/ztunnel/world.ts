@@ -6,10 +6,11 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { addRouting, captureDefaults, podRules, restoreInput } from '#/capture/index.ts';
 import { CertificateAuthority, createCsr, type Certificate } from '#/identity/index.ts';
-import { createLogger, systemClock, type Ip } from '#/kit/index.ts';
+import { unmapV4, type Ip } from '#/kit/index.ts';
 import {
   defaultLoadBalancing,
   emptyLocality,
+  policyKey,
   serviceKey,
   workloadIdentity,
   type Identity,
@@ -17,10 +18,11 @@ import {
   type Service,
   type Workload,
 } from '#/model/index.ts';
-import { MeshStore } from '#/state/index.ts';
+import type { MeshStore } from '#/state/index.ts';
 import { createNetns, deleteNetns, linuxKernel, runCommand, type Netns } from '#/sys/index.ts';
-import { DataWorkers } from '../../src/ztunnel/data-workers.ts';
 import { parseZtunnelConfig, type ZtunnelConfig } from '../../src/ztunnel/config.ts';
+import { MeshNode } from './mesh-node.ts';
+import { Talk } from './talk.ts';
 
 export const kernel = linuxKernel();
 
@@ -32,46 +34,54 @@ export interface PodSpec {
   /** Outside the mesh: no rules, no proxy. */
   readonly plain?: boolean;
   readonly policies?: readonly string[];
+  /** Any other field of its record. */
+  readonly fields?: Partial<Workload>;
 }
 
 export interface Pod {
   readonly spec: PodSpec;
   readonly ip: Ip;
+  /** Only in a dual-stack world. */
+  readonly ip6: Ip | undefined;
   readonly netns: Netns;
-  readonly workload: Workload;
+  /** As the nodes know it; see `update`. */
+  workload: Workload;
 }
 
-export interface Node {
-  readonly name: string;
-  readonly store: MeshStore;
-  readonly workers: DataWorkers;
-  /** Access log lines, oldest first. */
-  readonly lines: string[];
-  /** Lines that hold every one of the texts; waits up to 3 s for the first. */
-  find(...texts: string[]): Promise<string[]>;
+export interface WorldOptions {
+  /** Pods have IPv6 addresses as well. */
+  readonly ipv6?: boolean;
 }
 
 export class World implements AsyncDisposable {
   readonly #dir = mkdtempSync(join(tmpdir(), 'aura-world-'));
   readonly #netns: { path: string; netns: Netns }[] = [];
   readonly #servers = new Set<Server>();
-  readonly #sockets = new Set<Socket>();
+  readonly #clients = new Set<Socket>();
+  readonly #served = new Set<Socket>();
   readonly #config: Partial<ZtunnelConfig>;
-  readonly #nodes = new Map<string, Node>();
+  readonly #ipv6: boolean;
+  readonly #nodes = new Map<string, MeshNode>();
   readonly pods = new Map<string, Pod>();
   readonly authority: CertificateAuthority;
   readonly #certificates = new Map<Identity, Promise<Certificate>>();
   readonly #services: Service[] = [];
+  readonly #policies = new Map<string, Policy>();
   #switch!: Netns;
   #next = 2;
 
-  private constructor(authority: CertificateAuthority, config: Partial<ZtunnelConfig>) {
+  private constructor(authority: CertificateAuthority, config: Partial<ZtunnelConfig>, ipv6: boolean) {
     this.authority = authority;
     this.#config = config;
+    this.#ipv6 = ipv6;
   }
 
-  static async make(config: Partial<ZtunnelConfig> = {}): Promise<World> {
-    const world = new World(await CertificateAuthority.selfSigned({ trustDomain: 'cluster.local' }), config);
+  static async make(
+    config: Partial<ZtunnelConfig> = {},
+    { ipv6 = false }: WorldOptions = {},
+  ): Promise<World> {
+    const authority = await CertificateAuthority.selfSigned({ trustDomain: 'cluster.local' });
+    const world = new World(authority, config, ipv6);
     world.#switch = world.#createNetns('switch');
     await world.#ip(
       world.#switch,
@@ -79,6 +89,7 @@ export class World implements AsyncDisposable {
       'link set br0 up',
       'link set lo up',
       'addr add 10.99.0.1/16 dev br0',
+      ...(ipv6 ? ['addr add fd99::1/64 dev br0 nodad'] : []),
     );
     return world;
   }
@@ -98,44 +109,23 @@ export class World implements AsyncDisposable {
     if (code !== 0) throw new Error(`ip failed: ${stderr}`);
   }
 
-  node(name: string): Node {
+  node(name: string): MeshNode {
     const known = this.#nodes.get(name);
     if (known !== undefined) return known;
-    const lines: string[] = [];
-    const store = new MeshStore({ node: name });
-    const config: ZtunnelConfig = {
-      ...parseZtunnelConfig({ NODE_NAME: name, XDS_ADDRESS: '', ZTUNNEL_WORKER_THREADS: '1' }),
-      ...this.#config,
-      nodeName: name,
-    };
-    const workers: DataWorkers = new DataWorkers({
-      config,
-      preserveSource: true,
-      store,
-      log: createLogger(
-        { level: 'info', format: 'plain', write: (line) => lines.push(line.trimEnd()) },
-        'data',
-      ),
-      clock: systemClock,
-      write: (text) => lines.push(...text.split('\n').filter((line) => line !== '')),
-      needCertificate: (identity) => {
-        this.certificate(identity).then(
-          (certificate) => workers.certificate(certificate),
-          (error: unknown) => workers.certificateFailed(identity, String(error)),
-        );
+    const node = new MeshNode({
+      name,
+      config: {
+        ...parseZtunnelConfig({ NODE_NAME: name, XDS_ADDRESS: '', ZTUNNEL_WORKER_THREADS: '1' }),
+        ...this.#config,
+        nodeName: name,
       },
+      certificate: (identity) => this.certificate(identity),
     });
-    const find = async (...texts: string[]): Promise<string[]> => {
-      for (let i = 0; ; i++) {
-        const found = lines.filter((line) => texts.every((text) => line.includes(text)));
-        if (found.length > 0 || i === 150) return found;
-        await new Promise((resolve) => setTimeout(resolve, 20));
-      }
-    };
-    const node: Node = { name, store, workers, lines, find };
     this.#nodes.set(name, node);
-    for (const pod of this.pods.values()) store.apply({ addresses: [pod.workload] });
-    store.apply({ addresses: this.#services });
+    node.store.apply({
+      addresses: [...Array.from(this.pods.values(), ({ workload }) => workload), ...this.#services],
+      policies: [...this.#policies.values()],
+    });
     return node;
   }
 
@@ -145,6 +135,12 @@ export class World implements AsyncDisposable {
     const made = this.issue(identity, this.authority);
     this.#certificates.set(identity, made);
     return made;
+  }
+
+  /** What is answered from now on to a node that asks for the identity's certificate. */
+  answer(identity: Identity, certificate: Promise<Certificate>): void {
+    certificate.catch(() => {});
+    this.#certificates.set(identity, certificate);
   }
 
   async issue(identity: Identity, authority: CertificateAuthority, ttlSeconds = 3600): Promise<Certificate> {
@@ -166,6 +162,7 @@ export class World implements AsyncDisposable {
     const namespace = spec.namespace ?? 'default';
     const number = this.#next++;
     const ip = `10.99.0.${number}` as Ip;
+    const ip6 = this.#ipv6 ? (`fd99::${number.toString(16)}` as Ip) : undefined;
     const netns = this.#createNetns(spec.name);
     await this.#ip(
       this.#switch,
@@ -181,13 +178,14 @@ export class World implements AsyncDisposable {
       `addr add ${ip}/16 dev eth0`,
       'link set eth0 up',
       'route add default via 10.99.0.1',
+      ...(ip6 === undefined ? [] : [`addr add ${ip6}/64 dev eth0 nodad`, 'route add default via fd99::1']),
     );
     const workload: Workload = {
       kind: 'workload',
       uid: `Kubernetes//Pod/${namespace}/${spec.name}`,
       name: spec.name,
       namespace,
-      addresses: [ip],
+      addresses: ip6 === undefined ? [ip] : [ip, ip6],
       hostname: '',
       network: '',
       protocol: spec.plain === true ? 'TCP' : 'HBONE',
@@ -206,35 +204,50 @@ export class World implements AsyncDisposable {
       locality: emptyLocality,
       services: {},
       capacity: 1,
+      ...spec.fields,
     };
-    const pod: Pod = { spec, ip, netns, workload };
+    const pod: Pod = { spec, ip, ip6, netns, workload };
     this.pods.set(spec.name, pod);
+    this.node(spec.node);
     this.tell({ addresses: [workload] });
-    const node = this.node(spec.node);
-    node.store.apply({ addresses: [workload] });
     if (spec.plain !== true) {
-      await node.workers.start(
-        workload.uid,
-        { name: spec.name, namespace, serviceAccount: workload.serviceAccount },
-        netns,
-      );
+      await this.start(pod);
       await this.capture(netns);
     }
     return pod;
   }
 
+  /** What the node agent does: hands the pod to its node's proxy. */
+  async start({ spec, workload, netns }: Pod): Promise<void> {
+    const { namespace, serviceAccount } = workload;
+    await this.node(spec.node).workers.start(
+      workload.uid,
+      { name: spec.name, namespace, serviceAccount },
+      netns,
+    );
+  }
+
+  /** Changes the pod's record on every node. */
+  update(pod: Pod, fields: Partial<Workload>): void {
+    pod.workload = { ...pod.workload, ...fields };
+    this.tell({ addresses: [pod.workload] });
+  }
+
   /** The rules of a captured pod. */
   async capture(netns: Netns): Promise<void> {
-    const settings = { ...captureDefaults, dnsCapture: false, ipv6: false };
-    const { code, stderr } = await runCommand(['iptables-restore', '--noflush'], {
-      netns,
-      input: restoreInput(podRules(settings, 4)),
-    });
-    if (code !== 0) throw new Error(`iptables-restore failed: ${stderr}`);
-    for (const { argv } of addRouting(4)) {
-      const done = await runCommand(argv[0] === 'ip' ? argv : ['ip', ...argv], { netns });
-      if (done.code !== 0) throw new Error(`${argv.join(' ')}: ${done.stderr}`);
+    const settings = { ...captureDefaults, dnsCapture: false, ipv6: this.#ipv6 };
+    for (const family of this.#ipv6 ? ([4, 6] as const) : ([4] as const)) {
+      const restore = family === 4 ? 'iptables-restore' : 'ip6tables-restore';
+      const input = restoreInput(podRules(settings, family));
+      await this.#run(netns, [restore, '--noflush'], input);
+      for (const { argv } of addRouting(family))
+        await this.#run(netns, argv[0] === 'ip' ? [...argv] : ['ip', ...argv]);
     }
+  }
+
+  async #run(netns: Netns, argv: string[], input?: string): Promise<void> {
+    const { code, stderr } = await runCommand(argv, { netns, ...(input !== undefined && { input }) });
+    if (code !== 0) throw new Error(`${argv.join(' ')}: ${stderr}`);
   }
 
   /** What the control plane would send to every node. */
@@ -243,11 +256,28 @@ export class World implements AsyncDisposable {
   }
 
   policies(...policies: Policy[]): void {
+    for (const policy of policies) this.#policies.set(policyKey(policy), policy);
     this.tell({ policies });
   }
 
+  dropPolicies(...keys: string[]): void {
+    for (const key of keys) this.#policies.delete(key);
+    this.tell({ removedPolicies: keys });
+  }
+
+  /** Resolves when every node has taken in what it was told. */
+  async settled(): Promise<void> {
+    await Promise.all(Array.from(this.#nodes.values(), (node) => node.settled()));
+  }
+
+  /** Hangs up on behalf of every client, and waits until nothing is open on any node. */
+  async quiet(): Promise<void> {
+    for (const socket of this.#clients) socket.destroy();
+    await Promise.all(Array.from(this.#nodes.values(), (node) => node.quiet()));
+  }
+
   /** Makes a service of the pods: port 80 to their 8080. */
-  service(name: string, vip: string, ...pods: Pod[]): Service {
+  service(name: string, vip: string, pods: readonly Pod[], fields: Partial<Service> = {}): Service {
     const service: Service = {
       kind: 'service',
       name,
@@ -263,29 +293,26 @@ export class World implements AsyncDisposable {
       visibility: 'PUBLIC',
       ingressUseWaypoint: false,
       weightedWaypoints: [],
+      ...fields,
     };
     this.#services.push(service);
-    const key = serviceKey(service);
-    this.tell({
-      addresses: [
-        service,
-        ...pods.map((pod) => ({
-          ...pod.workload,
-          services: { [key]: [{ servicePort: 80, targetPort: 8080 }] },
-        })),
-      ],
-    });
+    this.tell({ addresses: [service] });
+    const ports = [{ servicePort: 80, targetPort: 8080 }];
+    for (const pod of pods)
+      this.update(pod, { services: { ...pod.workload.services, [serviceKey(service)]: ports } });
     return service;
   }
 
   /** A server of the pod's application. */
   listen(pod: Pod, port: number, onConnection: (socket: Socket) => void): Server {
     const server = createServer({ allowHalfOpen: true }, (socket) => {
-      this.#sockets.add(socket);
+      this.#served.add(socket);
+      socket.once('close', () => this.#served.delete(socket));
       socket.on('error', () => {});
       onConnection(socket);
     });
-    server.listen({ fd: kernel.tcpListener({ netns: pod.netns, host: '0.0.0.0', port }) });
+    const host = this.#ipv6 ? '::' : '0.0.0.0';
+    server.listen({ fd: kernel.tcpListener({ netns: pod.netns, host, port }) });
     this.#servers.add(server);
     return server;
   }
@@ -293,7 +320,7 @@ export class World implements AsyncDisposable {
   /** Says who it thinks the client is, then echoes. */
   echo(pod: Pod, port = 8080): Server {
     return this.listen(pod, port, (socket) => {
-      socket.write(`${pod.spec.name} sees ${socket.remoteAddress}\n`);
+      socket.write(`${pod.spec.name} sees ${unmapV4(socket.remoteAddress ?? '?')}\n`);
       socket.pipe(socket);
     });
   }
@@ -301,8 +328,31 @@ export class World implements AsyncDisposable {
   /** A connection that an application in the pod opens. */
   connect(pod: Pod, ip: string, port: number): Socket {
     const socket = kernel.connect({ netns: pod.netns, ip, port });
-    this.#sockets.add(socket);
+    this.#clients.add(socket);
+    socket.once('close', () => this.#clients.delete(socket));
     return socket;
+  }
+
+  /** A connection that is held open, once the echo has greeted. */
+  async talk(pod: Pod, ip: string, port = 8080): Promise<Talk> {
+    const talk = new Talk(this.connect(pod, ip, port));
+    await talk.until(() => talk.received.endsWith('\n') || talk.outcome !== undefined);
+    return talk;
+  }
+
+  /** Packets to the application's port vanish: it can be dialled, but does not answer. */
+  async blackHole(pod: Pod, port: number): Promise<void> {
+    await this.#run(pod.netns, [
+      'iptables',
+      '-A',
+      'INPUT',
+      '-p',
+      'tcp',
+      '--dport',
+      String(port),
+      '-j',
+      'DROP',
+    ]);
   }
 
   /** Sends text, ends, and resolves with all that came back; rejects on reset. */
@@ -328,7 +378,7 @@ export class World implements AsyncDisposable {
   }
 
   async [Symbol.asyncDispose](): Promise<void> {
-    for (const socket of this.#sockets) socket.destroy();
+    for (const socket of [...this.#clients, ...this.#served]) socket.destroy();
     for (const server of this.#servers) server.close();
     await Promise.all([...this.#nodes.values()].map((node) => node.workers.close(1)));
     for (const { path, netns } of this.#netns) {

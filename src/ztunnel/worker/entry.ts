@@ -161,6 +161,8 @@ port.on('message', (message: ToWorker) => {
       return;
     case 'report':
       live.account();
+      // So that the lines of what is counted are never behind the numbers.
+      lines.flush();
       tell({
         type: 'report',
         id: message.id,
