@@ -1,7 +1,7 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import type { Ip } from '#/kit/index.ts';
-import { destinationKey, hostnameKey, parseMeshKey, peerKey } from './mesh-view.ts';
+import { destinationKey, hostnameKey, nameKey, parseMeshKey, peerKey } from './mesh-view.ts';
 
 test('keys are read back, whatever the network is called', () => {
   for (const network of ['', 'net', 'a/b:c'])
@@ -10,9 +10,20 @@ test('keys are read back, whatever the network is called', () => {
       assert.deepEqual(parseMeshKey(peerKey(network, ip)), { kind: 'peer', network, ip });
     }
   assert.deepEqual(parseMeshKey(hostnameKey('a.b')), { kind: 'host', hostname: 'a.b' });
+  assert.deepEqual(parseMeshKey(nameKey('*.b')), { kind: 'name', hostname: '*.b' });
 });
 
 test('other text is no key', () => {
-  for (const text of ['', 'ip:', 'ip:10.0.0.1', 'ip:net/', 'host:', 'svc:a/b', '10.0.0.1', 'constructor:a/b'])
+  for (const text of [
+    '',
+    'ip:',
+    'ip:10.0.0.1',
+    'ip:net/',
+    'host:',
+    'name:',
+    'svc:a/b',
+    '10.0.0.1',
+    'constructor:a/b',
+  ])
     assert.equal(parseMeshKey(text), undefined, text);
 });

@@ -9,23 +9,26 @@ import type { NamespacedHostname, ServiceKey, Workload } from './workload.ts';
  * - `ip:<network>/<ip>`: all that is needed to plan a connection to the address
  * - `peer:<network>/<ip>`: the workloads at the address, nothing behind them
  * - `host:<hostname>`: the services of that name in any namespace, without their endpoints
+ * - `name:<hostname>`: all that is needed to tell the addresses of the services of that name: with the endpoints of
+ *   those that have no address of their own
  */
 export type MeshKey = string & { readonly meshKey: unique symbol };
 
 export const destinationKey = (network: string, ip: Ip): MeshKey => `ip:${network}/${ip}` as MeshKey;
 export const peerKey = (network: string, ip: Ip): MeshKey => `peer:${network}/${ip}` as MeshKey;
 export const hostnameKey = (hostname: string): MeshKey => `host:${hostname}` as MeshKey;
+export const nameKey = (hostname: string): MeshKey => `name:${hostname}` as MeshKey;
 
 export type ParsedMeshKey =
   | { readonly kind: 'ip' | 'peer'; readonly network: string; readonly ip: Ip }
-  | { readonly kind: 'host'; readonly hostname: string };
+  | { readonly kind: 'host' | 'name'; readonly hostname: string };
 
 /** The parts of a key; undefined for text that is none. The network may hold slashes, the address never does. */
 export function parseMeshKey(text: string): ParsedMeshKey | undefined {
   const colon = text.indexOf(':');
   const kind = text.slice(0, colon);
   const rest = text.slice(colon + 1);
-  if (kind === 'host') return rest === '' ? undefined : { kind, hostname: rest };
+  if (kind === 'host' || kind === 'name') return rest === '' ? undefined : { kind, hostname: rest };
   if (kind !== 'ip' && kind !== 'peer') return undefined;
   const slash = rest.lastIndexOf('/');
   if (slash < 0 || slash === rest.length - 1) return undefined;
@@ -61,6 +64,14 @@ export interface MeshView {
   /** The services that the workload is listed under and that are known. */
   servicesOf(workload: Workload): readonly Service[];
   endpoints(service: ServiceKey): EndpointSet;
+}
+
+/** The look-ups behind the addresses of a name. */
+export interface NameView extends Pick<MeshView, 'knows' | 'endpoints'> {
+  /** Whether any service has exactly this hostname. Always known. */
+  hasHostname(hostname: string): boolean;
+  /** All services of that hostname, by key, whoever they are visible to. Their keys are `name:`. */
+  servicesByHostname(hostname: string): readonly Service[];
 }
 
 export const noEndpoints: EndpointSet = { workloads: [], evenlyWeighted: true, has: () => false };

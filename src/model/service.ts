@@ -1,6 +1,6 @@
 // A service: names and virtual addresses that stand for workloads.
 // Field by field the `istio.workload.Service` of the wire.
-import type { Ip } from '#/kit/index.ts';
+import { isV6, type Ip } from '#/kit/index.ts';
 import type { GatewayAddress, NetworkAddress, PortMapping, ServiceKey } from './workload.ts';
 
 export type AppProtocol = 'UNKNOWN' | 'HTTP11' | 'HTTP2' | 'GRPC' | 'TCP' | 'TLS';
@@ -48,6 +48,18 @@ export interface Service {
 
 export function serviceKey(service: Pick<Service, 'namespace' | 'hostname'>): ServiceKey {
   return `${service.namespace}/${service.hostname}`;
+}
+
+// A range of one address is an exact address, as upstream has it.
+export const isSingleAddress = ({ base, length }: CidrAddress): boolean => length === (isV6(base) ? 128 : 32);
+
+/** The addresses that are the service's own, whether they are written as such or as ranges of one. */
+export function virtualAddresses({ addresses, cidrAddresses }: Service): readonly NetworkAddress[] {
+  if (!cidrAddresses.some(isSingleAddress)) return addresses;
+  return [
+    ...addresses,
+    ...cidrAddresses.filter(isSingleAddress).map(({ network, base }) => ({ network, ip: base })),
+  ];
 }
 
 export const defaultLoadBalancing: LoadBalancing = {

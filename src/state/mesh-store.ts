@@ -9,6 +9,7 @@ import {
   type MeshKey,
   type MeshView,
   type NamespacedHostname,
+  type NameView,
   type Policy,
   type PolicyKey,
   type Service,
@@ -55,7 +56,7 @@ function note<K, V>(map: Map<K, Change<V>>, key: K, before: V | undefined, after
   else map.set(key, { before: first, after });
 }
 
-export class MeshStore implements MeshView {
+export class MeshStore implements MeshView, NameView {
   readonly #workloads: WorkloadIndex;
   readonly #services = new ServiceIndex();
   readonly #policies = new PolicyIndex();
@@ -180,6 +181,10 @@ export class MeshStore implements MeshView {
 
   servicesByHostname(hostname: string): readonly Service[] {
     return this.#services.allByHostname(hostname);
+  }
+
+  hasHostname(hostname: string): boolean {
+    return this.#services.allByHostname(hostname).length > 0;
   }
 
   isLocal(workload: Workload): boolean {

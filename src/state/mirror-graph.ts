@@ -5,6 +5,7 @@ import type { Ip } from '#/kit/index.ts';
 import {
   parseMeshKey,
   serviceKey,
+  virtualAddresses,
   type GatewayAddress,
   type MeshKey,
   type Service,
@@ -17,6 +18,7 @@ type Kind =
   | 'address' /* network/ip: what is found there */
   | 'gateway' /* ns/hostname, as a waypoint or gateway is named: the service, else the workload */
   | 'hostname' /* services of any namespace */
+  | 'name' /* the same, with the endpoints of those that have no address */
   | 'service'
   | 'workload'
   | 'local'; /* a workload of this node, with the services it is listed under */
@@ -70,6 +72,7 @@ export class MirrorGraph {
     address: new Map(),
     gateway: new Map(),
     hostname: new Map(),
+    name: new Map(),
     service: new Map(),
     workload: new Map(),
     local: new Map(),
@@ -120,7 +123,9 @@ export class MirrorGraph {
     for (const [key, { before, after }] of changes.services) {
       mark('service', key);
       mark('gateway', key);
-      mark('hostname', splitService(key).hostname);
+      const { hostname } = splitService(key);
+      mark('hostname', hostname);
+      mark('name', hostname);
       for (const service of [before, after]) {
         if (service === undefined) continue;
         if (watchesAddresses)
@@ -211,6 +216,10 @@ export class MirrorGraph {
         return this.#behindGateway(name, level);
       case 'hostname':
         return this.#store.servicesByHostname(name).map((service) => ['service', 0, serviceKey(service)]);
+      case 'name':
+        return this.#store
+          .servicesByHostname(name)
+          .map((service) => ['service', virtualAddresses(service).length > 0 ? 0 : 1, serviceKey(service)]);
       case 'service':
         return hopsOfService(this.#store.serviceByKey(name), level);
       case 'workload':
@@ -239,8 +248,16 @@ export class MirrorGraph {
 function rootOf(key: MeshKey): Ref | undefined {
   const parsed = parseMeshKey(key);
   if (parsed === undefined) return undefined;
-  if (parsed.kind === 'host') return ['hostname', 0, parsed.hostname];
-  return ['address', parsed.kind === 'ip' ? 3 : 0, `${parsed.network}/${parsed.ip}`];
+  switch (parsed.kind) {
+    case 'host':
+      return ['hostname', 0, parsed.hostname];
+    case 'name':
+      return ['name', 2, parsed.hostname];
+    case 'ip':
+      return ['address', 3, `${parsed.network}/${parsed.ip}`];
+    case 'peer':
+      return ['address', 0, `${parsed.network}/${parsed.ip}`];
+  }
 }
 
 function hopsOfService(service: Service | undefined, level: Level): Ref[] {

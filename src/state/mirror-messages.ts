@@ -18,6 +18,9 @@ export interface MirrorDelta {
   readonly removedWorkloads: readonly string[];
   readonly removedServices: readonly ServiceKey[];
   readonly removedPolicies: readonly PolicyKey[];
+  /** Names that services have, and names that none has any more. Only to a view that is to know them all. */
+  readonly hostnames: readonly string[];
+  readonly removedHostnames: readonly string[];
   /** Keys that are answered in full from here on. */
   readonly known: readonly MeshKey[];
 }

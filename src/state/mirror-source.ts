@@ -68,6 +68,11 @@ export interface MirrorSize {
   readonly policies: number;
 }
 
+export interface MirrorSourceOptions {
+  /** Tell the view the hostname of every service. Default: no. */
+  readonly hostnames?: boolean;
+}
+
 /** Serves one view. Workloads of this node, and every policy that can apply to one, are sent unasked. */
 export class MirrorSource implements Disposable {
   readonly #store: MeshStore;
@@ -83,12 +88,16 @@ export class MirrorSource implements Disposable {
   readonly #workloads: Sent<Workload>;
   readonly #services: Sent<Service>;
   readonly #policies: Sent<Policy>;
+  readonly #tellsHostnames: boolean;
+  #hostnames: string[] = [];
+  #removedHostnames: string[] = [];
   readonly #subscription: Disposable;
 
   /** Sends the first delta before it returns, so that a view on the other end starts with what is local. */
-  constructor(store: MeshStore, send: (delta: MirrorDelta) => void) {
+  constructor(store: MeshStore, send: (delta: MirrorDelta) => void, options: MirrorSourceOptions = {}) {
     this.#store = store;
     this.#send = send;
+    this.#tellsHostnames = options.hostnames === true;
     this.#workloads = new Sent((uid) =>
       this.#usedWorkloads.has(uid) ? store.workloadByUid(uid) : undefined,
     );
@@ -107,6 +116,8 @@ export class MirrorSource implements Disposable {
     });
     for (const workload of store.localWorkloads()) this.#local(workload, true);
     for (const policy of store.policies()) this.#policies.touch(policyKey(policy));
+    if (this.#tellsHostnames)
+      this.#hostnames = [...new Set(Array.from(store.services(), ({ hostname }) => hostname))];
     this.#flush([], true);
     this.#subscription = store.onChange((changes) => this.#follow(changes));
   }
@@ -142,10 +153,20 @@ export class MirrorSource implements Disposable {
     for (const { before } of changes.workloads.values())
       if (before !== undefined && this.#store.isLocal(before)) this.#local(before, false);
     this.#graph.follow(changes);
+    if (this.#tellsHostnames) this.#followHostnames(changes);
     for (const uid of changes.workloads.keys()) this.#workloads.touch(uid);
     for (const key of changes.services.keys()) this.#services.touch(key);
     for (const key of changes.policies.keys()) this.#policies.touch(key);
     this.#flush([], false);
+  }
+
+  // A name may be told again, or taken back twice: to the view that is the same.
+  #followHostnames({ services }: MeshChanges): void {
+    for (const { before, after } of services.values()) {
+      if ((before === undefined) === (after === undefined)) continue;
+      const { hostname } = (after ?? before) as Service;
+      (this.#store.hasHostname(hostname) ? this.#hostnames : this.#removedHostnames).push(hostname);
+    }
   }
 
   #canApply(key: string, policy: Policy): boolean {
@@ -175,7 +196,11 @@ export class MirrorSource implements Disposable {
       policies: policies.put,
       removedPolicies: policies.drop,
       known,
+      hostnames: this.#hostnames,
+      removedHostnames: this.#removedHostnames,
     };
+    this.#hostnames = [];
+    this.#removedHostnames = [];
     if (always || Object.values(delta).some((part: readonly unknown[]) => part.length > 0)) this.#send(delta);
   }
 }

@@ -7,6 +7,7 @@ import type {
   MeshKey,
   MeshView,
   NamespacedHostname,
+  NameView,
   Service,
   ServiceKey,
   Workload,
@@ -28,12 +29,13 @@ interface Waiting {
   readonly resolve: () => void;
 }
 
-export class MirrorView implements MeshView {
+export class MirrorView implements MeshView, NameView {
   readonly #store: MeshStore;
   readonly #send: (request: MirrorRequest) => void;
   readonly #known: Lru<MeshKey, true>;
   readonly #waiting = new Map<MeshKey, Waiting>();
   readonly #evicted: MeshKey[] = [];
+  readonly #hostnames = new Set<string>();
   readonly #limit: number;
 
   constructor(options: MirrorViewOptions) {
@@ -52,6 +54,8 @@ export class MirrorView implements MeshView {
       removedServices: delta.removedServices,
       removedPolicies: delta.removedPolicies,
     });
+    for (const hostname of delta.hostnames) this.#hostnames.add(hostname);
+    for (const hostname of delta.removedHostnames) this.#hostnames.delete(hostname);
     for (const key of delta.known) {
       this.#known.set(key, true);
       this.#waiting.get(key)?.resolve();
@@ -109,6 +113,15 @@ export class MirrorView implements MeshView {
     return this.#store.serviceByHostname(hostname, clientNamespace);
   }
 
+  servicesByHostname(hostname: string): readonly Service[] {
+    return this.#store.servicesByHostname(hostname);
+  }
+
+  /** Without a question to the source, so that names which the mesh does not have cost nothing there. */
+  hasHostname(hostname: string): boolean {
+    return this.#hostnames.has(hostname);
+  }
+
   servicesOf(workload: Workload): readonly Service[] {
     return this.#store.servicesOf(workload);
   }
@@ -139,11 +152,13 @@ export class MirrorView implements MeshView {
     readonly workloads: number;
     readonly services: number;
     readonly policies: number;
+    readonly hostnames: number;
   } {
     return {
       keys: this.#known.size,
       waiting: this.#waiting.size,
       evicted: this.#known.evicted,
+      hostnames: this.#hostnames.size,
       ...this.#store.size,
     };
   }

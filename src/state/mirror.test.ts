@@ -4,11 +4,12 @@ import { MeshError } from '#/errors/index.ts';
 import {
   destinationKey,
   hostnameKey,
+  nameKey,
   peerKey,
   serviceKey,
+  virtualAddresses,
   type GatewayAddress,
   type MeshKey,
-  type MeshView,
   type Policy,
   type Service,
   type Workload,
@@ -35,7 +36,9 @@ class Pair implements Disposable {
       limit,
       send: (request) => this.requests.push(structuredClone(request)),
     });
-    this.source = new MirrorSource(this.store, (delta) => this.deltas.push(structuredClone(delta)));
+    this.source = new MirrorSource(this.store, (delta) => this.deltas.push(structuredClone(delta)), {
+      hostnames: true,
+    });
   }
 
   [Symbol.dispose](): void {
@@ -67,7 +70,7 @@ const names = (records: Iterable<{ name: string }>): string[] => [...records].ma
 const addressOf = (text: string): MeshKey => destinationKey('', ip(text));
 
 /** All that a decision may read once a key is known, as plain data that can be compared. */
-function answers(view: MeshView, key: MeshKey): unknown {
+function answers(view: MeshStore | MirrorView, key: MeshKey): unknown {
   const service = (found: Service | undefined, depth: number): unknown =>
     found && {
       record: found,
@@ -109,6 +112,14 @@ function answers(view: MeshView, key: MeshKey): unknown {
   });
   if (key.startsWith('host:'))
     return ['a', 'b', 'x', undefined].map((ns) => view.serviceByHostname(key.slice(5), ns));
+  if (key.startsWith('name:'))
+    return view.servicesByHostname(key.slice(5)).map((found) => ({
+      record: found,
+      endpoints:
+        virtualAddresses(found).length > 0
+          ? []
+          : [...view.endpoints(serviceKey(found)).workloads].sort((a, b) => (a.uid < b.uid ? -1 : 1)),
+    }));
   const [network, address] = key.slice(key.indexOf(':') + 1).split('/') as [string, string];
   return atAddress(network, address, key.startsWith('ip:') ? 3 : 0);
 }
@@ -134,7 +145,15 @@ test('what is local is there unasked: workloads, their services, policies that c
   const { view, store } = pair;
   const here = view.localWorkload({ namespace: 'ns', serviceAccount: 'default', name: 'here' }) as Workload;
   assert.deepEqual(names(view.servicesOf(here)), ['svc']);
-  assert.deepEqual(view.size, { keys: 0, waiting: 0, evicted: 0, workloads: 1, services: 1, policies: 3 });
+  assert.deepEqual(view.size, {
+    keys: 0,
+    waiting: 0,
+    evicted: 0,
+    workloads: 1,
+    services: 1,
+    policies: 3,
+    hostnames: 1,
+  });
   const applying = () => {
     const { deny, unknown } = view.policiesFor(here);
     return [deny.map(({ policy }) => policy.name), unknown];
@@ -214,6 +233,57 @@ test('an answer holds what a plan needs, and changes follow', async () => {
   );
 });
 
+test('a name brings its services, and the endpoints of those without an address', async () => {
+  using pair = new Pair(100, [
+    aService('both', { addresses: ['10.9.0.1'], waypoint: gateway('ns/waypoint') }),
+    aService('both', { namespace: 'other' }),
+    aService('waypoint'),
+    aWorkload('behind', { node: 'node-2', services: { 'ns/both': {} } }),
+    aWorkload('headless', {
+      node: 'node-2',
+      services: { 'other/both': {} },
+      networkGateway: gateway('far/1.1.1.1'),
+    }),
+    aWorkload('gw', { node: 'node-2', network: 'far', addresses: ['1.1.1.1'] }),
+  ]);
+  pair.settle();
+  const { view, store, source } = pair;
+  assert.deepEqual(
+    ['both', 'waypoint', 'gone'].map((name) => view.hasHostname(name)),
+    [true, true, false],
+  );
+  await pair.ask(nameKey('both'));
+  assert.deepEqual(
+    view.servicesByHostname('both').map(({ namespace }) => namespace),
+    ['ns', 'other'],
+  );
+  assert.deepEqual(names(view.endpoints('other/both').workloads), ['headless']);
+  assert.deepEqual(source.size, { keys: 1, workloads: 1, services: 2, policies: 0 }, 'and nothing else');
+
+  store.apply({ addresses: [aService('both')] });
+  pair.settle();
+  assert.deepEqual(names(view.endpoints('ns/both').workloads), ['behind'], 'an address was lost');
+  store.apply({ removedNames: ['ns/both', 'ns/waypoint'] });
+  pair.settle();
+  assert.deepEqual(
+    ['both', 'waypoint'].map((name) => view.hasHostname(name)),
+    [true, false],
+  );
+  assert.equal(view.size.hostnames, 1);
+});
+
+test('a view that is told no hostnames has none', () => {
+  const store = new MeshStore();
+  store.apply({ addresses: [aService('svc')] });
+  const deltas: MirrorDelta[] = [];
+  using _source = new MirrorSource(store, (delta) => deltas.push(delta));
+  store.apply({ addresses: [aService('more')], removedNames: ['ns/svc'] });
+  assert.deepEqual(
+    deltas.map(({ hostnames, removedHostnames }) => [hostnames, removedHostnames]),
+    [[[], []]],
+  );
+});
+
 test('the limit pushes out the key used longest ago, and what only it needed', async () => {
   const pod = (i: number) => aWorkload(`p${i}`, { node: 'node-2', addresses: [`10.0.0.${i}`] });
   using pair = new Pair(2, [pod(1), pod(2), pod(3)]);
@@ -274,6 +344,9 @@ function wander(seed: number): number {
     hostnameKey('s1'),
     hostnameKey('s2'),
     hostnameKey('gone'),
+    nameKey('s1'),
+    nameKey('s2'),
+    nameKey('s3'),
   ];
   const aRandomWorkload = (): Workload =>
     aWorkload(`w${Math.floor(random() * 8)}`, {
@@ -342,6 +415,8 @@ function wander(seed: number): number {
       compared++;
       assert.deepEqual(answers(view, key), answers(store, key), `seed ${seed}, round ${round}, ${key}`);
     }
+    for (const hostname of ['s1', 's2', 's3', 'gone'])
+      assert.equal(view.hasHostname(hostname), store.hasHostname(hostname), `seed ${seed}, round ${round}`);
     const byUid = (a: Workload, b: Workload): number => (a.uid < b.uid ? -1 : 1);
     const local = [...store.localWorkloads()].sort(byUid);
     assert.deepEqual([...view.localWorkloads()].sort(byUid), local, `seed ${seed}, round ${round}`);

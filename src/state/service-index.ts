@@ -1,12 +1,13 @@
 // Services by key, by address, by address range, by hostname, and the workloads behind each. A service and its
 // endpoints may arrive in either order: endpoints of a service that is not known (yet) wait for it here.
-import { cidr, cidrContains, isV6, parseIpBytes, type Cidr, type Ip, type IpBytes } from '#/kit/index.ts';
+import { cidr, cidrContains, parseIpBytes, type Cidr, type Ip, type IpBytes } from '#/kit/index.ts';
 import {
+  isSingleAddress,
   noEndpoints,
   serviceKey,
+  virtualAddresses,
   type CidrAddress,
   type EndpointSet,
-  type NetworkAddress,
   type Service,
   type ServiceKey,
   type Workload,
@@ -51,17 +52,6 @@ export function rangeOf(address: CidrAddress): Cidr {
   const bytes = parseIpBytes(address.base);
   if (bytes === undefined) throw new TypeError(`not an address: "${address.base}"`);
   return cidr(bytes, address.length);
-}
-
-// A range of one address is an exact address, as upstream has it.
-const isSingle = ({ base, length }: CidrAddress): boolean => length === (isV6(base) ? 128 : 32);
-
-function exactAddresses({ addresses, cidrAddresses }: Service): readonly NetworkAddress[] {
-  if (!cidrAddresses.some(isSingle)) return addresses;
-  return [
-    ...addresses,
-    ...cidrAddresses.filter(isSingle).map(({ network, base }) => ({ network, ip: base })),
-  ];
 }
 
 const accepts = (service: Service, workload: Workload): boolean =>
@@ -133,9 +123,9 @@ export class ServiceIndex {
     if (before === undefined) this.#size++;
     else this.#unindex(before);
     entry.service = service;
-    for (const { network, ip } of exactAddresses(service)) this.#addresses(network).add(ip, service);
+    for (const { network, ip } of virtualAddresses(service)) this.#addresses(network).add(ip, service);
     for (const address of service.cidrAddresses) {
-      if (isSingle(address)) continue;
+      if (isSingleAddress(address)) continue;
       const ranges = this.#ranges.get(address.network);
       const range = { range: rangeOf(address), service };
       if (ranges === undefined) this.#ranges.set(address.network, [range]);
@@ -218,7 +208,7 @@ export class ServiceIndex {
   }
 
   #unindex(service: Service): void {
-    for (const { network, ip } of exactAddresses(service)) {
+    for (const { network, ip } of virtualAddresses(service)) {
       const addresses = this.#byAddress.get(network);
       addresses?.remove(ip, service);
       if (addresses?.size === 0) this.#byAddress.delete(network);
