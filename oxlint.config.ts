@@ -59,7 +59,7 @@ export default defineConfig({
       rules: { 'eslint/no-restricted-imports': ['error', { patterns: restrictions(self) }] as never },
     })),
     {
-      files: ['src/**/*.test.ts', 'test/**/*.ts', 'bench/**/*.ts', 'scripts/**/*.ts'],
+      files: ['src/**/*.test.ts', 'test/**/*.ts', 'bench/**/*.ts', 'fuzz/**/*.ts', 'scripts/**/*.ts'],
       rules: {
         'eslint/no-console': 'off',
         'typescript/no-floating-promises': [

@@ -1,0 +1,81 @@
+// What is fuzzed: every parser of bytes that a peer has written. A target throws when the parser breaks its promise;
+// refusing the input in the promised way is fine. Seeds are in corpus/<target>/, one hexadecimal file each, named
+// after what it shows; a crash that was found and mended is added there and stays.
+import assert from 'node:assert/strict';
+import { uriNames } from '../src/identity/san.ts';
+import {
+  decodeAck,
+  decodeAddress,
+  decodeCertificateRequest,
+  decodeDeltaRequest,
+  decodeDeltaResponse,
+  decodeHello,
+  decodePolicy,
+  decodeWorkloadRequest,
+  encodeAck,
+  encodeAddress,
+  encodePolicy,
+  encodeWorkloadRequest,
+  WireError,
+  zdsMaxBytes,
+} from '../src/wire/index.ts';
+import type { Random } from './random.ts';
+import { randomPolicy, randomService, randomWorkload } from './random-records.ts';
+
+export interface Target {
+  readonly name: string;
+  /** More seeds than the corpus has. */
+  seed?(random: Random): Uint8Array;
+  /** Throws AssertionError, or what the parser threw against its promise. */
+  run(input: Uint8Array): void;
+}
+
+/** Refuses only with WireError; what it takes is the same after a round trip. */
+function decoder<T>(
+  name: string,
+  decode: (bytes: Uint8Array) => T,
+  encode?: (value: T) => Uint8Array,
+  seed?: (random: Random) => Uint8Array,
+): Target {
+  return {
+    name,
+    ...(seed && { seed }),
+    run(input) {
+      let value: T;
+      try {
+        value = decode(input);
+      } catch (error) {
+        if (error instanceof WireError) return;
+        throw error;
+      }
+      if (encode) assert.deepEqual(decode(encode(value)), value);
+    },
+  };
+}
+
+export const targets: readonly Target[] = [
+  decoder('address', decodeAddress, encodeAddress, (random) =>
+    encodeAddress(random.oneIn(2) ? randomWorkload(random) : randomService(random)),
+  ),
+  decoder('policy', decodePolicy, encodePolicy, (random) => encodePolicy(randomPolicy(random))),
+  decoder(
+    'zds-request',
+    (bytes) => decodeWorkloadRequest(bytes.subarray(0, zdsMaxBytes)),
+    encodeWorkloadRequest,
+  ),
+  decoder('zds-hello', decodeHello),
+  decoder('zds-ack', decodeAck, encodeAck),
+  decoder('delta-request', decodeDeltaRequest),
+  decoder('delta-response', decodeDeltaResponse),
+  decoder('certificate-request', decodeCertificateRequest),
+  {
+    name: 'certificate-names',
+    run(input) {
+      try {
+        for (const name of uriNames(input)) assert.match(name, /^[!-~]*$/);
+      } catch (error) {
+        if (!(error instanceof RangeError)) throw error;
+      }
+    },
+  },
+];
