@@ -2,7 +2,8 @@
 import { builtinColumns } from '../print/columns.ts';
 import type { Schema } from '../schema/schema.ts';
 import * as core from './core.ts';
-import type { Kind, KindRules } from './kind.ts';
+import { definitionRules } from '../crd/definition-rules.ts';
+import { allVerbs, type Kind, type KindRules } from './kind.ts';
 import { podRules } from './pod.ts';
 import { serviceRules } from './service.ts';
 import * as workloads from './workloads.ts';
@@ -223,7 +224,7 @@ const table: Readonly<Record<string, Readonly<Record<string, Entry>>>> = {
       short: ['crd', 'crds'],
       categories: ['api-extensions'],
       sub: status,
-      rules: { generation: true },
+      rules: definitionRules,
     },
   },
   'apiregistration.k8s.io/v1': {
@@ -246,17 +247,6 @@ const table: Readonly<Record<string, Readonly<Record<string, Entry>>>> = {
     subjectaccessreviews: { kind: 'SubjectAccessReview', cluster: true, review: true },
   },
 };
-
-export const allVerbs = [
-  'create',
-  'delete',
-  'deletecollection',
-  'get',
-  'list',
-  'patch',
-  'update',
-  'watch',
-] as const;
 
 export function builtinKinds(types: ReadonlyMap<string, Schema>): Kind[] {
   const out: Kind[] = [];

@@ -38,6 +38,8 @@ export interface KindRules {
   readonly nameForm?: 'subdomain' | 'label' | 'label1035' | 'path';
   /** The spec is counted in metadata.generation. */
   readonly generation?: boolean;
+  /** A stored object that makes way when one of its name is created. */
+  yields?(stored: Item): boolean;
   /** Seconds before a delete is carried out by whoever runs the object; undefined or 0: at once. */
   grace?(item: Item, asked: number | undefined): number;
 }
@@ -95,3 +97,14 @@ export interface CustomRules {
 
 export const groupVersion = (kind: Pick<Kind, 'group' | 'version'>): string =>
   kind.group === '' ? kind.version : `${kind.group}/${kind.version}`;
+
+export const allVerbs = [
+  'create',
+  'delete',
+  'deletecollection',
+  'get',
+  'list',
+  'patch',
+  'update',
+  'watch',
+] as const;

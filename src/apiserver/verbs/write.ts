@@ -155,7 +155,12 @@ export class Writer {
         },
       ]);
     if (kind.namespaced) this.#checkNamespace(kind, namespace, metadata.name);
-    if (collection.get(namespace, metadata.name) !== undefined) throw alreadyExists(kind, metadata.name);
+    const there = collection.get(namespace, metadata.name);
+    if (there !== undefined) {
+      if (kind.rules.yields?.(parseStored(there)) !== true) throw alreadyExists(kind, metadata.name);
+      const { stored } = await this.update(request, metadata.name, '', () => item, origin);
+      return { stored, created: true, changed: true };
+    }
     metadata.uid = randomUUID();
     metadata.creationTimestamp = formatTime(this.#context.now());
     delete metadata.deletionTimestamp;
