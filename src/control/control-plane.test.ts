@@ -63,7 +63,9 @@ async function setUp(
   t: TestContext,
   o: { api?: FakeApi; env?: Record<string, string> } = {},
 ): Promise<Setup> {
-  const api = o.api ?? (await new FakeApi().listen());
+  const parts = new AsyncDisposableStack();
+  t.after(() => parts.disposeAsync());
+  const api = o.api ?? parts.use(await new FakeApi().listen());
   if (o.api === undefined) {
     for (const name of ['istio-system', 'shop', 'kube-public'])
       api.put(paths.namespaces, { metadata: { name } });
@@ -71,7 +73,6 @@ async function setUp(
     api.put(paths.pods, pod('shop', 'web'));
     api.put(paths.pods, pod('shop', 'far', { node: 'n2' }));
     api.put(paths.services, service('shop', 'web'));
-    t.after(() => api[Symbol.asyncDispose]());
   }
   const token = {
     namespace: 'istio-system',
@@ -98,19 +99,15 @@ async function setUp(
     log: createLogger({ level: 'debug', format: 'plain', write: (line) => log.push(line) }, 'test'),
     version: '0.0.0-test',
   });
-  t.after(async () => {
-    await plane[Symbol.asyncDispose]();
-    client.close();
-  });
+  parts.defer(() => client.close());
+  parts.use(plane);
   const secret = api.get('/api/v1/secrets', 'istio-system', 'istio-ca-secret')?.['data'] as Record<
     string,
     string
   >;
   const roots = Buffer.from(secret['root-cert.pem'] ?? '', 'base64').toString();
   const raw = (options: ConstructorParameters<typeof RawClient>[0]) => {
-    const made = new RawClient(options);
-    t.after(() => made[Symbol.dispose]());
-    return made;
+    return parts.use(new RawClient(options));
   };
   return {
     api,
@@ -332,6 +329,32 @@ test('readiness, version and metrics are served', async (t) => {
     'citadel_server_csr_count 0',
   ])
     assert.ok(body.includes(metric), metric);
+});
+
+test('debug pages show who is connected and what is served', async (t) => {
+  const { plane, client } = await setUp(t);
+  const stream = client().stream();
+  stream.subscribe();
+  await stream.next();
+  const page = async (path: string): Promise<unknown> => {
+    const response = await fetch(`http://127.0.0.1:${plane.addresses.monitoring}/debug/${path}`);
+    assert.equal(response.status, 200, path);
+    return response.json();
+  };
+  const [proxy] = (await page('syncz')) as {
+    proxy: string;
+    proxy_type: string;
+    resources: Record<string, unknown>;
+  }[];
+  assert.deepEqual([proxy?.proxy, proxy?.proxy_type], ['ztunnel-1.istio-system', 'ztunnel']);
+  assert.deepEqual(Object.keys(proxy?.resources ?? {}), [addressTypeUrl]);
+  const { workloads, services } = (await page('ambientz?namespace=shop')) as Record<
+    string,
+    { name: string }[]
+  >;
+  assert.deepEqual(workloads?.map(({ name }) => name).toSorted(byText), ['far', 'web']);
+  assert.equal(services?.length, 1);
+  for (const name of (await page('list')) as string[]) await page(name.replace('/debug/', ''));
 });
 
 test('kinds that the API has not yet keep nothing up', async (t) => {

@@ -6,6 +6,7 @@ import { AuthorityStore } from './authority-store.ts';
 import { CallerReview } from './caller.ts';
 import { CaService } from './ca-service.ts';
 import type { ControlPlaneConfig } from './config.ts';
+import { debugRoutes } from './debug-pages.ts';
 import { IpAllocator } from './ip-allocator.ts';
 import { leadDuties, type Duty } from './leader-duties.ts';
 import { liveChange, withMeshConfig } from './mesh-config.ts';
@@ -117,6 +118,19 @@ export async function startControlPlane(
     clock,
   });
 
+  const review = new CallerReview({
+    client,
+    audiences: config.ca.tokenAudiences,
+    trustDomain,
+    clusterId,
+    issuersPem: () => {
+      const files = authority.current?.files;
+      return files === undefined ? '' : `${files.caCertPem}\n${files.certChainPem}\n${files.rootCertPem}`;
+    },
+    log: log.scope('security'),
+    clock,
+  });
+
   const monitoring = await serveHttp(
     config.listen.host,
     config.listen.monitoring,
@@ -127,6 +141,14 @@ export async function startControlPlane(
       }),
       '/version': () =>
         json({ version, revision: config.revision, golang_version: '', status: 'Clean', tag: version }),
+      ...debugRoutes({
+        index: watch.index,
+        tables: watch.tables,
+        connections: () => live.servers?.status() ?? [],
+        authenticate: (call) => review.authenticate(call),
+        systemNamespace: config.namespace,
+        auth: config.debugAuth,
+      }),
     },
     log,
   );
@@ -148,18 +170,6 @@ export async function startControlPlane(
   await issue(serving, authority);
   await Promise.all([watch.synced, rootMaps.start(signal)]);
 
-  const review = new CallerReview({
-    client,
-    audiences: config.ca.tokenAudiences,
-    trustDomain,
-    clusterId,
-    issuersPem: () => {
-      const files = authority.current?.files;
-      return files === undefined ? '' : `${files.caCertPem}\n${files.certChainPem}\n${files.rootCertPem}`;
-    },
-    log: log.scope('security'),
-    clock,
-  });
   const ca = new CaService({
     authenticate: (call) => review.authenticate(call),
     authority: () => authority.current,

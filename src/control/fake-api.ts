@@ -109,6 +109,7 @@ export class FakeApi implements AsyncDisposable {
     readonly object: FakeObject;
   }[] = [];
   #version = 1;
+  readonly #sockets = new Set<{ destroy(): unknown }>();
   #server: Server | undefined;
   #port = 0;
   #ca = '';
@@ -121,6 +122,10 @@ export class FakeApi implements AsyncDisposable {
     this.#server = createServer({ cert: certPem, key: keyPem }, (request, response) => {
       // A client that goes away in the middle is no fault of the server.
       this.#serve(request, response).catch(() => response.destroy());
+    });
+    this.#server.on('connection', (socket) => {
+      this.#sockets.add(socket);
+      socket.on('close', () => this.#sockets.delete(socket));
     });
     await new Promise<void>((resolve) => this.#server?.listen(0, '127.0.0.1', resolve));
     this.#port = (this.#server.address() as { port: number }).port;
@@ -136,8 +141,10 @@ export class FakeApi implements AsyncDisposable {
   }
 
   async [Symbol.asyncDispose](): Promise<void> {
-    this.#server?.closeAllConnections();
-    await new Promise((resolve) => this.#server?.close(resolve));
+    const closed = new Promise((resolve) => this.#server?.close(resolve));
+    // Sockets, as `closeAllConnections` leaves those in the middle of their handshake.
+    for (const socket of this.#sockets) socket.destroy();
+    await closed;
   }
 
   /** Creates or replaces. `collection` as `/api/v1/pods`. */

@@ -1,4 +1,5 @@
 // What only one replica does at a time: each duty under its own Lease, by upstream's names.
+import { errorText } from '#/errors/index.ts';
 import type { Logger } from '#/kit/index.ts';
 import { LeaderElection, type KubeClient } from '#/kube/index.ts';
 
@@ -26,11 +27,17 @@ export async function leadDuties(
   signal: AbortSignal,
 ): Promise<void> {
   await Promise.all(
-    Object.entries(duties).map(([name, duty]) =>
-      new LeaderElection({ ...options, name }).run(signal, (leading) => {
-        duty(leading);
-        return untilAborted(leading);
-      }),
-    ),
+    Object.entries(duties).map(async ([name, duty]) => {
+      const election = new LeaderElection({ ...options, name });
+      try {
+        await election.run(signal, (leading) => {
+          duty(leading);
+          return untilAborted(leading);
+        });
+      } catch (error) {
+        // Proxies are served all the same; another replica may do the duty.
+        options.log.error(`the election for ${name} has failed: ${errorText(error)}`);
+      }
+    }),
   );
 }

@@ -4,7 +4,7 @@ import type { Logger } from '#/kit/index.ts';
 import type { Service, Workload } from '#/model/index.ts';
 import type { MeshRecord, RecordTable } from '#/translate/index.ts';
 import { encodeAddress, encodePolicy } from '#/wire/index.ts';
-import { ResourceTable, type XdsResource } from '#/xds/index.ts';
+import { ResourceTable, resourceVersion, type XdsResource } from '#/xds/index.ts';
 
 /** The group that holds the workloads of a node: an on-demand proxy there gets them without asking. */
 export const nodeGroup = (node: string): string => `node/${node}`;
@@ -14,7 +14,7 @@ function addressResource(name: string, record: Workload | Service): XdsResource 
   if (record.kind === 'service')
     return {
       name,
-      version: '',
+      version: resourceVersion(resource),
       resource,
       aliases: [
         ...record.addresses.map(({ network, ip }) => `${network}/${ip}`),
@@ -23,7 +23,8 @@ function addressResource(name: string, record: Workload | Service): XdsResource 
     };
   return {
     name,
-    version: '',
+    // The same in every replica, so that a proxy which goes over to another is sent only what has changed.
+    version: resourceVersion(resource),
     resource,
     // Pods of one node share the address of the host network, which therefore names none of them.
     aliases:

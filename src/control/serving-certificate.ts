@@ -70,12 +70,13 @@ export class ServingCertificate implements Disposable {
       addCaCertificateListener: (listener) => {
         this.#caListeners.add(listener);
         const roots = this.#material?.rootsPem;
-        if (roots !== undefined) listener({ caCertificate: Buffer.from(roots) });
+        // Not at once: gRPC begins to listen to its own credentials only after this call.
+        if (roots !== undefined) queueMicrotask(() => listener({ caCertificate: Buffer.from(roots) }));
       },
       removeCaCertificateListener: (listener) => void this.#caListeners.delete(listener),
       addIdentityCertificateListener: (listener) => {
         this.#identityListeners.add(listener);
-        if (this.#material !== undefined) listener(this.#pair());
+        if (this.#material !== undefined) queueMicrotask(() => listener(this.#pair()));
       },
       removeIdentityCertificateListener: (listener) => void this.#identityListeners.delete(listener),
     };

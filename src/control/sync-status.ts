@@ -1,0 +1,65 @@
+// What is known of connected proxies, in the shapes in which istioctl and people read it.
+import type { ConnectionStatus, TypeStatus } from '#/xds/index.ts';
+import { parseNodeId } from './node-identity.ts';
+
+/** A connection, with its node's metadata where the server tells it. */
+export type Connected = ConnectionStatus & { readonly metadata?: Readonly<Record<string, unknown>> };
+
+/** One proxy of `/debug/syncz`. */
+export interface SyncStatus {
+  readonly cluster_id: string;
+  readonly proxy: string;
+  readonly proxy_type: string;
+  readonly istio_version: string;
+  readonly resources: Readonly<Record<string, ResourceStatus>>;
+}
+
+export interface ResourceStatus {
+  readonly sent?: string;
+  readonly acked?: string;
+  readonly sentTime?: string;
+  readonly lastError?: string;
+}
+
+/** A proxy's short name: `ztunnel-1.istio-system`. */
+export function proxyName(nodeId: string): string {
+  const id = parseNodeId(nodeId);
+  return id === undefined ? nodeId : `${id.pod}.${id.namespace}`;
+}
+
+export function metadataText(connection: Connected, key: string): string {
+  const value = connection.metadata?.[key];
+  return typeof value === 'string' ? value : '';
+}
+
+function resourceStatus(type: TypeStatus): ResourceStatus {
+  return {
+    ...(type.sentNonce === undefined ? {} : { sent: type.sentNonce }),
+    ...(type.ackedNonce === undefined ? {} : { acked: type.ackedNonce }),
+    ...(type.lastSentMs === undefined ? {} : { sentTime: new Date(type.lastSentMs).toISOString() }),
+    ...(type.error === undefined ? {} : { lastError: type.error }),
+  };
+}
+
+export function syncStatus(connection: Connected, clusterId: string): SyncStatus {
+  return {
+    cluster_id: metadataText(connection, 'CLUSTER_ID') || clusterId,
+    proxy: proxyName(connection.nodeId),
+    proxy_type: parseNodeId(connection.nodeId)?.type ?? '',
+    istio_version: metadataText(connection, 'ISTIO_VERSION'),
+    resources: Object.fromEntries(connection.types.map((type) => [type.typeUrl, resourceStatus(type)])),
+  };
+}
+
+/** One proxy of `/debug/adsz` and `/debug/connections`. */
+export function adsClient(connection: Connected): Readonly<Record<string, unknown>> {
+  return {
+    connectionId: `${proxyName(connection.nodeId)}-${connection.id}`,
+    connectedAt: new Date(connection.connectedMs).toISOString(),
+    address: connection.peer,
+    metadata: connection.metadata ?? {},
+    watches: Object.fromEntries(
+      connection.types.map((type) => [type.typeUrl, type.wildcard ? ['*'] : [`${type.subscribed} names`]]),
+    ),
+  };
+}
