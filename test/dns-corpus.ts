@@ -1,8 +1,8 @@
-// The seed messages for tests of the DNS parsers: one file each under fuzz/dns-message, in hexadecimal.
+// The seed messages for tests of the DNS parsers: one file each under fuzz/corpus/dns-message, in hexadecimal.
 import { readdirSync, readFileSync } from 'node:fs';
 import { join } from 'node:path';
 
-const dir = join(import.meta.dirname, '../fuzz/dns-message');
+const dir = join(import.meta.dirname, '../fuzz/corpus/dns-message');
 
 /** By file name, without its ending. */
 export function dnsCorpus(): ReadonlyMap<string, Buffer> {

@@ -152,7 +152,7 @@ test('what is local is there unasked: workloads, their services, policies that c
     workloads: 1,
     services: 1,
     policies: 3,
-    hostnames: 1,
+    hostnames: 2,
   });
   const applying = () => {
     const { deny, unknown } = view.policiesFor(here);
