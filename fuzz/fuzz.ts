@@ -12,7 +12,7 @@ export interface CorpusFile {
 const folder = join(import.meta.dirname, 'corpus');
 
 /** The committed inputs of a target. Blanks and lines that begin with # do not count. */
-export function corpus(target: Target): readonly CorpusFile[] {
+export function corpus(target: Pick<Target, 'name'>): readonly CorpusFile[] {
   return globSync(`${target.name}/*.hex`, { cwd: folder })
     .sort()
     .map((file) => {

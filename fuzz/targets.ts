@@ -19,6 +19,7 @@ import {
   WireError,
   zdsMaxBytes,
 } from '../src/wire/index.ts';
+import { runDnsMessage } from './dns-message.ts';
 import type { Random } from './random.ts';
 import { randomPolicy, randomService, randomWorkload } from './random-records.ts';
 
@@ -78,4 +79,5 @@ export const targets: readonly Target[] = [
       }
     },
   },
+  { name: 'dns-message', run: runDnsMessage },
 ];

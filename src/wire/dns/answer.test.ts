@@ -2,7 +2,7 @@ import assert from 'node:assert/strict';
 import { suite, test } from 'node:test';
 import { decode, encode, type DecodedPacket, type Packet } from 'dns-packet';
 import type { Ip } from '#/kit/index.ts';
-import { dnsCorpus } from '../../../test/dns-corpus.ts';
+import { corpus } from '../../../fuzz/fuzz.ts';
 import {
   datagramLimit,
   dnsCode,
@@ -37,7 +37,9 @@ const plain = (packet: DecodedPacket) =>
     'data' in record ? [record.name, record.type, record.data] : record.type,
   );
 
-const messages = dnsCorpus();
+const messages = new Map(
+  corpus({ name: 'dns-message' }).map(({ name, bytes }) => [name, Buffer.from(bytes)]),
+);
 function answerIn(name: string, query: DnsQuery): DnsAnswer | undefined {
   const bytes = messages.get(name);
   assert.ok(bytes !== undefined, `no ${name} in the corpus`);

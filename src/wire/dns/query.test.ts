@@ -10,7 +10,7 @@ import {
   type DnsQuery,
   type DnsRequest,
 } from '../index.ts';
-import { dnsCorpus } from '../../../test/dns-corpus.ts';
+import { corpus } from '../../../fuzz/fuzz.ts';
 
 const query = (packet: Packet): DnsQuery => {
   const request = readDnsRequest(encode({ type: 'query', id: 7, ...packet }));
@@ -80,7 +80,9 @@ suite('a request is read', () => {
     'answer-no-such-name': 'ignore',
     'answer-refused': 'ignore',
   };
-  const messages = dnsCorpus();
+  const messages = new Map(
+    corpus({ name: 'dns-message' }).map(({ name, bytes }) => [name, Buffer.from(bytes)]),
+  );
   for (const [name, expected] of Object.entries(outcomes))
     test(`${name}: ${expected}`, () => {
       const bytes = messages.get(name);
