@@ -3,6 +3,7 @@
 export * from './baggage.ts';
 export * from './identity.ts';
 export * from './mesh-view.ts';
+export * from './name-plan.ts';
 export * from './plan.ts';
 export * from './policy.ts';
 export * from './service.ts';
