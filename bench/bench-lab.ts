@@ -43,16 +43,17 @@ export class BenchLab implements AsyncDisposable {
   }
 
   /** The node proxies of this lab, by node. */
-  ztunnels(): Map<string, number> {
+  async ztunnels(): Promise<Map<string, number>> {
+    const { id } = JSON.parse(await this.aura(['lab', 'status', '-o', 'json'])) as { id: string };
     const found = new Map<string, number>();
     for (const pid of readdirSync('/proc').filter((name) => /^[0-9]+$/.test(name))) {
       try {
         const argv = readFileSync(`/proc/${pid}/cmdline`, 'utf8').split('\0');
         if (!argv[0]?.endsWith('node') || !argv.includes('ztunnel')) continue;
+        if (!readFileSync(`/proc/${pid}/cgroup`, 'utf8').includes(id)) continue;
         const env = readFileSync(`/proc/${pid}/environ`, 'utf8').split('\0');
-        const value = (name: string) =>
-          env.find((entry) => entry.startsWith(`${name}=`))?.slice(name.length + 1);
-        if (env.some((entry) => entry.includes(this.home))) found.set(value('NODE_NAME') ?? pid, Number(pid));
+        const node = env.find((entry) => entry.startsWith('NODE_NAME='))?.slice('NODE_NAME='.length);
+        if (node !== undefined) found.set(node, Number(pid));
       } catch {
         // The process has ended while we looked.
       }
@@ -60,9 +61,10 @@ export class BenchLab implements AsyncDisposable {
     return found;
   }
 
-  usage(): Map<string, Usage> {
+  /** Takes the pids that `ztunnels` gave. */
+  usage(pids: ReadonlyMap<string, number>): Map<string, Usage> {
     const all = new Map<string, Usage>();
-    for (const [node, pid] of this.ztunnels()) {
+    for (const [node, pid] of pids) {
       const usage = processUsage(pid);
       if (usage !== undefined) all.set(node, usage);
     }

@@ -83,6 +83,7 @@ class Bench {
   readonly #lab: BenchLab;
   readonly #seconds: number;
   readonly #addresses = new Map<Side, string>();
+  #ztunnels: ReadonlyMap<string, number> = new Map();
 
   constructor(lab: BenchLab, seconds: number) {
     this.#lab = lab;
@@ -90,6 +91,9 @@ class Bench {
   }
 
   async prepare(): Promise<void> {
+    this.#ztunnels = await this.#lab.ztunnels();
+    for (const node of [sourceNode, destinationNode])
+      if (!this.#ztunnels.has(node)) throw new Error(`no ztunnel was found on ${node}`);
     for (const side of sides) {
       const addresses = await this.#client(side, 'server', ['hostname', '-I']).catch(() => '');
       const ip = addresses.trim().split(/\s+/)[0];
@@ -147,16 +151,16 @@ class Bench {
 
   /** CPU seconds that each node's ztunnel used meanwhile. */
   async cpu<T>(work: () => Promise<T>): Promise<{ result: T; source: number; destination: number }> {
-    const before = this.#lab.usage();
+    const before = this.#lab.usage(this.#ztunnels);
     const result = await work();
-    const after = this.#lab.usage();
+    const after = this.#lab.usage(this.#ztunnels);
     const used = (node: string): number =>
       (after.get(node)?.cpuSeconds ?? 0) - (before.get(node)?.cpuSeconds ?? 0);
     return { result, source: used(sourceNode), destination: used(destinationNode) };
   }
 
   rss(): ReadonlyMap<string, Usage> {
-    return this.#lab.usage();
+    return this.#lab.usage(this.#ztunnels);
   }
 
   /** RSS of both ztunnels while so many connections are open. */
@@ -172,7 +176,7 @@ class Bench {
       String(heldConnections),
     ]);
     await Promise.race([new Promise((done) => setTimeout(done, 5000)), holding]);
-    const usage = this.#lab.usage();
+    const usage = this.#lab.usage(this.#ztunnels);
     await holding.catch(() => {}); // `timeout` ends it, which counts as a failure.
     return usage;
   }
