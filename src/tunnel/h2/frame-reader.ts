@@ -65,6 +65,7 @@ export class FrameReader {
   }
 
   read(chunk: Buffer): void {
+    if (this.#stopped) return;
     let at = this.#prefaceLeft > 0 ? this.#readPreface(chunk) : 0;
     while (at < chunk.length && !this.#stopped) {
       if (this.#headLength < frameHeaderSize) {

@@ -19,6 +19,8 @@ export class H2Session {
   readonly streams: Map<number, H2Stream> = new Map();
   /** Streams that the peer lets us have open; a guess until its settings are here. */
   peerMaxConcurrent = 100;
+  /** Number of the next stream that we open: it goes up to 2^31−1 and no further. */
+  nextStream: number;
   goingAway = false;
   closed = false;
 
@@ -29,7 +31,6 @@ export class H2Session {
   readonly #decoder: HpackDecoder;
   readonly #encoder = new HpackEncoder();
   readonly #receiveWindow: ReceiveWindow;
-  #nextStream: number;
   /** The highest stream that the peer has opened, and the highest that was looked at: they part after our GOAWAY. */
   #lastPeerStream = 0;
   #lastTaken = 0;
@@ -51,7 +52,7 @@ export class H2Session {
       ended: (stream) => this.#settle(stream),
     });
     this.#decoder = new HpackDecoder(settings.maxHeaderListSize);
-    this.#nextStream = role === 'client' ? 1 : 2;
+    this.nextStream = role === 'client' ? 1 : 2;
     const connectionWindow = Math.max(firstWindow, settings.connectionWindow);
     this.#receiveWindow = new ReceiveWindow(connectionWindow, connectionWindow);
     this.#reader = new FrameReader(role === 'server', settings.maxFrameSize, {
@@ -67,7 +68,7 @@ export class H2Session {
 
   /** Streams that can be opened now. */
   get freeStreams(): number {
-    if (this.closed || this.goingAway || this.#nextStream > maxStreamId) return 0;
+    if (this.closed || this.goingAway || this.nextStream > maxStreamId) return 0;
     return Math.max(0, this.peerMaxConcurrent - this.streams.size);
   }
 
@@ -83,9 +84,9 @@ export class H2Session {
    * that is told later that it was refused.
    */
   request(headers: HeaderList): H2Stream {
-    if (this.closed || this.goingAway || this.#nextStream > maxStreamId) return this.#refused();
-    const stream = this.#open(this.#nextStream);
-    this.#nextStream += 2;
+    if (this.closed || this.goingAway || this.nextStream > maxStreamId) return this.#refused();
+    const stream = this.#open(this.nextStream);
+    this.nextStream += 2;
     this.output.headers(stream.id, this.#encoder.encode(headers), false, this.#flow.maxFrame);
     this.#handlers.flush();
     return stream;
@@ -207,7 +208,7 @@ export class H2Session {
   /** Odd streams are the client's; one that was never opened is idle. */
   #isIdle(id: number): boolean {
     const own = (id & 1) === (this.role === 'client' ? 1 : 0);
-    return own ? id >= this.#nextStream : id > this.#lastPeerStream;
+    return own ? id >= this.nextStream : id > this.#lastPeerStream;
   }
 
   /** The stream of a frame; none if it is over here. A frame on a stream that never was ends the connection. */
