@@ -41,12 +41,3 @@ export function removeRouting(family: Family): readonly RoutingCommands[] {
     command(family, `route del ${route(family)}`, absent),
   ];
 }
-
-/** Whether `ip rule show` and `ip route show table 100` hold what `addRouting` makes. */
-export function hasRouting(rules: string, routes: string, localRoute = true): boolean {
-  const rule = new RegExp(
-    `^${routingPriority}:\\s+from all fwmark 0x111/0xfff lookup ${routingTable}\\s*$`,
-    'm',
-  );
-  return rule.test(rules) && (!localRoute || /^local default dev lo\b/m.test(routes));
-}

@@ -484,6 +484,35 @@ test('health and metrics tell the state', async (t) => {
   assert.match((await get(healthPort, '/readyz')).text, /waiting for CNI configuration/);
 });
 
+for (const [name, change] of [
+  ['legacy iptables', { iptables: 'legacy' }],
+  ['nftables', { nativeNftables: true }],
+] as const)
+  test(`the same with ${name}`, async (t) => {
+    const w = await world(t, change);
+    const z = await w.ztunnel();
+    const web = await w.runs('web', 1);
+    w.cluster.pod('shop', 'web', { ips: [web.ipv4, web.ipv6] });
+    w.cluster.namespace('shop', ambient);
+    await w.until('web is in', () => w.cluster.redirection('shop', 'web') === 'enabled');
+    await listener(t, w.network, web.netns, 15001, 'outbound');
+    assert.equal(await call(w.network, web.netns, '10.99.0.1', 80), 'outbound');
+    await w.agent.stop(false);
+    await w.restart(change);
+    const again = await w.ztunnel();
+    assert.ok(again.heard.includes(`add ${uidOf('web')}`));
+    assert.equal(await call(w.network, web.netns, '10.99.0.1', 80), 'outbound');
+    w.cluster.namespace('shop', {});
+    await w.until('web is out', () => w.cluster.redirection('shop', 'web') === undefined);
+    const left = await Promise.all(
+      [['iptables-legacy-save'], ['iptables-save'], ['nft', 'list', 'tables']].map((argv) =>
+        checkCommand(argv, { netns: web.netns }),
+      ),
+    );
+    assert.doesNotMatch(left.join(''), /ISTIO|istio/);
+    assert.notEqual(z, again);
+  });
+
 test('an upgrade leaves everything in place, a removal nothing', async (t) => {
   const w = await world(t);
   const conf = `${w.config.install.confDir}/10-bridge.conflist`;

@@ -1,5 +1,5 @@
 // The node agent, put together: what it needs is made in the order in which it may be relied on.
-import { mkdirSync } from 'node:fs';
+import { existsSync, mkdirSync } from 'node:fs';
 import { dirname } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { errorText } from '#/errors/index.ts';
@@ -30,7 +30,7 @@ import { HostProbes } from './host-probes.ts';
 import { Installer } from './installer.ts';
 import { keepHostRules, useNftables, withRetries } from './host-setup.ts';
 import { findIptables } from './iptables-binaries.ts';
-import { MeshPods } from './mesh-pods.ts';
+import { MeshPods, podKey } from './mesh-pods.ts';
 import { kubeletUid } from './node-processes.ts';
 import { PluginServer } from './plugin-server.ts';
 import { PodController, type ObjectSource } from './pod-controller.ts';
@@ -126,17 +126,19 @@ export async function startCniAgent(config: CniAgentConfig, deps: CniAgentDeps =
   });
   const binaries = await findIptables(onHost, config.iptables);
   const nftables = await useNftables(config.nativeNftables, onHost, log);
+  // Booted with ipv6.disable=1: there is nothing to redirect, and ip6tables does not work.
+  const capture = { ...config.capture, ipv6: config.capture.ipv6 && existsSync('/proc/sys/net/ipv6') };
   log.info('starting', {
     node: config.nodeName,
     backend: nftables ? 'nftables' : `iptables-${binaries.kind}`,
-    dnsCapture: config.capture.dnsCapture,
-    ipv6: config.capture.ipv6,
+    dnsCapture: capture.dnsCapture,
+    ipv6: capture.ipv6,
   });
   const probes = new HostProbes({
     run: onHost,
     binaries,
     nftables,
-    settings: config.capture,
+    settings: capture,
     kubeletUid: nftables ? kubeletUid(config.procDir) : 0,
     log,
   });
@@ -151,7 +153,7 @@ export async function startCniAgent(config: CniAgentConfig, deps: CniAgentDeps =
   const mesh: MeshPods = new MeshPods({
     kernel,
     proc: config.procDir,
-    settings: config.capture,
+    settings: capture,
     rules,
     probes,
     zds: () => zds,
@@ -295,16 +297,17 @@ async function isServed(path: string): Promise<boolean> {
   }
 }
 
+/** A few at a time: each takes a handful of commands, and ztunnel waits for the end of it. */
 async function reconcile(enrolled: readonly Pod[], mesh: MeshPods, status: PodStatusWriter): Promise<void> {
-  for (const pod of enrolled) {
-    try {
-      await mesh.reconcileRules(pod);
-    } catch (error) {
-      await status.failed(
-        pod,
-        `the rules of pod ${pod.metadata.namespace}/${pod.metadata.name} are not as they should be`,
-        error,
-      );
+  const waiting = enrolled.values();
+  const worker = async () => {
+    for (const pod of waiting) {
+      try {
+        await mesh.reconcileRules(pod);
+      } catch (error) {
+        await status.failed(pod, `the rules of pod ${podKey(pod)} are not as they should be`, error);
+      }
     }
-  }
+  };
+  await Promise.all(Array.from({ length: 4 }, worker));
 }

@@ -11,6 +11,7 @@ import {
   nftHostScript,
   nftRemoveProbe,
   nftTables,
+  ownChains,
   parseIpset,
   parseNftSet,
   parseSaved,
@@ -18,6 +19,7 @@ import {
   type CaptureSettings,
   type Family,
   type ProbeEntry,
+  type SavedRules,
 } from '#/capture/index.ts';
 import { errorText } from '#/errors/index.ts';
 import { isV6, parseIp, type Logger } from '#/kit/index.ts';
@@ -58,7 +60,7 @@ export class HostProbes {
       }
       for (const family of this.#families) {
         await this.#check(ipset.create(family));
-        const saved = parseSaved(await this.#save(family));
+        const saved = await this.#saved(family);
         if (hasHostRules(saved, settings, family)) continue;
         const input = hostRestoreInput(saved, settings, family);
         log
@@ -121,7 +123,7 @@ export class HostProbes {
       }
       for (const family of this.#families) {
         await attempt(async () => {
-          const input = hostCleanupInput(parseSaved(await this.#save(family)));
+          const input = hostCleanupInput(await this.#saved(family));
           if (input !== '') await this.#restore(family, input);
         });
         await attempt(() => this.#check(ipset.destroy(family)));
@@ -155,8 +157,21 @@ export class HostProbes {
     return parseIpset(await this.#check(ipset.list(family)));
   }
 
-  #save(family: Family): Promise<string> {
-    return this.#check([this.#deps.binaries.save(family), '-t', 'nat']);
+  /** The two chains that matter: the whole table is megabytes where kube-proxy serves a large cluster. */
+  async #saved(family: Family): Promise<SavedRules> {
+    const list = (chain: string) => [
+      this.#deps.binaries.command(family),
+      '-w',
+      '30',
+      '-t',
+      'nat',
+      '-S',
+      chain,
+    ];
+    const base = await this.#check(list('POSTROUTING'));
+    const own = await this.#deps.run(list(ownChains.postrouting));
+    const text = base + (own.code === 0 ? own.stdout : '');
+    return parseSaved(`*nat\n${text.replaceAll(/^-[PN] (\S+).*/gm, ':$1 - [0:0]')}`);
   }
 
   async #restore(family: Family, input: string): Promise<void> {

@@ -7,54 +7,52 @@ import { useNftables } from './host-setup.ts';
 import { findIptables } from './iptables-binaries.ts';
 import { placementMatches } from './shutdown.ts';
 
-const rules = '*nat\n:PREROUTING ACCEPT [0:0]\n-A PREROUTING -j ACCEPT\nCOMMIT\n';
-const hint = '*mangle\n:KUBE-IPTABLES-HINT - [0:0]\nCOMMIT\n';
 const nft = 'iptables v1.8.9 (nf_tables)';
 const legacy = 'iptables v1.8.9 (legacy)';
 
 test('the kind of iptables that is in use on the node', async () => {
-  const cases: [string, Record<string, string>, 'nft' | 'legacy' | undefined, string][] = [
-    ['nothing is there', { version: nft }, undefined, 'iptables-save'],
-    ['only one kind is installed', { version: legacy, 'iptables-save': '' }, undefined, 'iptables-save'],
-    [
-      'the other holds rules',
-      { version: nft, 'iptables-save': '', 'iptables-legacy-save': rules },
-      undefined,
-      'iptables-legacy-save',
-    ],
-    [
-      'both hold rules',
-      { version: nft, 'iptables-save': rules, 'iptables-legacy-save': rules },
-      undefined,
-      'iptables-save',
-    ],
+  const rule = 'filter FORWARD';
+  const hint = 'mangle KUBE-IPTABLES-HINT';
+  const canary = 'mangle KUBE-KUBELET-CANARY';
+  /** By command: the chains that hold something. A command that is not named is not installed. */
+  type Found = Record<string, string[]>;
+  const cases: [string, string, Found, 'nft' | 'legacy' | undefined, string][] = [
+    ['nothing is there', nft, { iptables: [], 'iptables-legacy': [] }, undefined, 'iptables'],
+    ['only one kind is installed', legacy, { iptables: [] }, undefined, 'iptables'],
+    ['the other holds rules', nft, { iptables: [], 'iptables-legacy': [rule] }, undefined, 'iptables-legacy'],
+    ['both hold rules', nft, { iptables: [rule], 'iptables-legacy': [rule] }, undefined, 'iptables'],
     [
       'the kubelet used the other',
-      { version: legacy, 'iptables-save': rules, 'iptables-nft-save': hint },
+      legacy,
+      { iptables: [rule], 'iptables-nft': [hint] },
       undefined,
-      'iptables-nft-save',
+      'iptables-nft',
     ],
-    [
-      'the kubelet used this',
-      { version: legacy, 'iptables-save': hint, 'iptables-nft-save': rules },
-      undefined,
-      'iptables-save',
-    ],
-    ['forced, and it is the usual one', { version: nft }, 'nft', 'iptables-save'],
-    ['forced to the other', { version: nft, 'iptables-legacy-save': '' }, 'legacy', 'iptables-legacy-save'],
+    ['the kubelet used this', legacy, { iptables: [canary], 'iptables-nft': [rule] }, undefined, 'iptables'],
+    ['forced, and it is the usual one', nft, {}, 'nft', 'iptables'],
+    ['forced to the other', nft, { 'iptables-legacy': [] }, 'legacy', 'iptables-legacy'],
   ];
-  for (const [name, found, forced, expected] of cases) {
-    const { run } = fakeCommands((argv) => {
-      const key = argv[1] === '--version' ? 'version' : (argv[0] as string);
-      if (found[key] === undefined) throw new CommandError(argv, 'not found');
-      return { stdout: found[key] };
+  for (const [name, version, found, forced, expected] of cases) {
+    const { run, calls } = fakeCommands((argv) => {
+      const [command = '', ...args] = argv;
+      if (command === 'cat') return { stdout: 'mangle\nfilter\n' };
+      if (args[0] === '--version' && command === 'iptables') return { stdout: version };
+      const chains = found[command];
+      if (chains === undefined) throw new CommandError(argv, 'not found');
+      if (args[0] === '--version') return {};
+      const [, , , table, , chain] = args;
+      if (!chains.includes(`${table} ${chain}`))
+        return chain?.startsWith('KUBE') === true ? { code: 1 } : { stdout: `-P ${chain} ACCEPT\n` };
+      return { stdout: `-N ${chain}\n-A ${chain} -j ACCEPT\n` };
     });
-    assert.equal((await findIptables(run, forced)).save(4), expected, name);
+    assert.equal((await findIptables(run, forced)).command(4), expected, name);
+    const asked = calls.filter(({ argv }) => argv[0] === 'iptables-legacy' && argv.includes('nat'));
+    assert.deepEqual(asked, [], 'a table that is not there');
   }
-  const { run } = fakeCommands((argv) => (argv[1] === '--version' ? { stdout: nft } : { code: 1 }));
+  const { run } = fakeCommands((argv) => (argv[0] === 'iptables' ? { stdout: nft } : { code: 1 }));
   await assert.rejects(findIptables(run, 'legacy'), /FORCE_IPTABLES_BINARY=legacy: .* cannot be run/);
   const found = await findIptables(run, 'nft');
-  assert.equal(found.restore(6), 'ip6tables-restore');
+  assert.deepEqual([found.restore(6), found.save(4)], ['ip6tables-restore', 'iptables-save']);
 });
 
 test('nftables only where it can work, and where no iptables rules of ours are', async () => {

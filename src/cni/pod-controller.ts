@@ -41,6 +41,8 @@ export interface PodControllerDeps {
 const workers = 4;
 /** The API may have told the plugin of a pod that our watch has not seen yet. */
 const lookUp = { attempts: 10, pauseMs: 10 };
+/** Less than the plugin's own patience. */
+const startPatienceMs = 3000;
 
 export class PodController {
   readonly #deps: PodControllerDeps;
@@ -48,6 +50,7 @@ export class PodController {
   readonly #queue: WorkQueue;
   readonly #byUid = new Map<string, { pod: Pod; deleted: boolean }>();
   readonly #locks = new Map<string, Promise<unknown>>();
+  readonly #started = Promise.withResolvers<void>();
   #running = false;
 
   constructor(deps: PodControllerDeps) {
@@ -57,6 +60,9 @@ export class PodController {
     deps.pods.on('add', (pod) => this.#seen('add', pod));
     deps.pods.on('update', (pod) => this.#seen('update', pod));
     deps.pods.on('delete', (pod) => this.#seen('delete', pod));
+    deps.namespaces.on('add', (namespace) => {
+      if (this.#running && this.#enables(namespace)) this.#logNamespace(namespace, true);
+    });
     deps.namespaces.on('update', (now, before) => this.#namespaceChanged(now, before));
   }
 
@@ -76,6 +82,7 @@ export class PodController {
   /** Begins to act on changes; looks at every pod once. */
   start(): void {
     this.#running = true;
+    this.#started.resolve();
     for (const namespace of this.#deps.namespaces.list())
       if (this.#enables(namespace)) this.#logNamespace(namespace, true);
     for (const uid of this.#byUid.keys()) this.#queue.add(uid);
@@ -103,6 +110,9 @@ export class PodController {
    */
   async admit(event: PluginAddEvent): Promise<void> {
     const key = `${event.PodNamespace}/${event.PodName}`;
+    // An agent that has just started is about to know.
+    if (!this.#running)
+      await Promise.race([this.#started.promise, this.#deps.clock.sleep(startPatienceMs).catch(() => {})]);
     if (!this.#running) throw new Error('the node agent has not read the pods of this node yet');
     const pod = await this.#eligiblePod(event);
     const uid = pod.metadata.uid ?? '';
@@ -141,7 +151,7 @@ export class PodController {
     const { kernel, hostNetns } = this.#deps;
     // Not to be made to wait by a path that is a pipe.
     const fd = openSync(path, constants.O_RDONLY | constants.O_NONBLOCK);
-    const netns = kernel.adoptNetns(fd);
+    const netns = named(kernel.adoptNetns(fd), path);
     const refuse = (reason: string): never => {
       netns[Symbol.dispose]();
       throw new SetupError(`the network namespace ${path} ${reason}`, false);
@@ -243,4 +253,23 @@ export class PodController {
       if (this.#locks.get(uid) === mine) this.#locks.delete(uid);
     }
   }
+}
+
+/** The same handle under the name that a reader of the log knows it by. */
+function named(netns: Netns, label: string): Netns {
+  let open = true;
+  return {
+    get fd() {
+      // By then the number may be another file's.
+      if (!open) throw new Error(`netns ${label} has been disposed of`);
+      return netns.fd;
+    },
+    inode: netns.inode,
+    dev: netns.dev,
+    label,
+    [Symbol.dispose]: () => {
+      open = false;
+      netns[Symbol.dispose]();
+    },
+  };
 }
