@@ -5,7 +5,7 @@ export * from './address.ts';
 export * from './ca.ts';
 export * from './discovery.ts';
 export * from './dns/answer.ts';
-export { dnsCode, dnsType, hostnameOf, internetClass, nameOf } from './dns/bytes.ts';
+export { dnsCode, dnsType, dnsTypeName, hostnameOf, internetClass, nameOf, nameText } from './dns/bytes.ts';
 export {
   encodeDnsQuery,
   questionText,

@@ -128,6 +128,53 @@ export function hostnameOf(name: Uint8Array): string | undefined {
   }
 }
 
+/** As it is written in zone files, with a dot at the end; bytes that are not plain as `\\DDD` (RFC 1035 section 5.1). */
+export function nameText(name: Uint8Array): string {
+  let text = '';
+  for (let at = 0; (name[at] ?? 0) !== 0; at += (name[at] as number) + 1) {
+    for (const byte of name.subarray(at + 1, at + 1 + (name[at] as number))) {
+      const character = String.fromCharCode(byte);
+      const plain = byte > 0x20 && byte < 0x7f && !'.\\"();@$'.includes(character);
+      text += plain ? character : `\\${String(byte).padStart(3, '0')}`;
+    }
+    text += '.';
+  }
+  return text === '' ? '.' : text;
+}
+
+const typeNames: Readonly<Record<number, string>> = {
+  1: 'A',
+  2: 'NS',
+  5: 'CNAME',
+  6: 'SOA',
+  12: 'PTR',
+  13: 'HINFO',
+  15: 'MX',
+  16: 'TXT',
+  28: 'AAAA',
+  29: 'LOC',
+  33: 'SRV',
+  35: 'NAPTR',
+  43: 'DS',
+  44: 'SSHFP',
+  46: 'RRSIG',
+  47: 'NSEC',
+  48: 'DNSKEY',
+  50: 'NSEC3',
+  52: 'TLSA',
+  64: 'SVCB',
+  65: 'HTTPS',
+  99: 'SPF',
+  251: 'IXFR',
+  252: 'AXFR',
+  255: 'ANY',
+  256: 'URI',
+  257: 'CAA',
+};
+
+/** The name of a type that is in use; undefined for others. */
+export const dnsTypeName = (type: number): string | undefined => typeNames[type];
+
 /** The other way round. Throws a RangeError for what is no hostname. */
 export function nameOf(hostname: string): Uint8Array {
   const labels = hostname === '' ? [] : hostname.split('.');

@@ -5,6 +5,7 @@ import {
   encodeDnsQuery,
   hostnameOf,
   nameOf,
+  nameText,
   questionText,
   readDnsRequest,
   type DnsQuery,
@@ -133,6 +134,12 @@ test('names and text', () => {
     assert.equal(hostnameOf(Buffer.from(text, 'latin1')), hostname, JSON.stringify(text));
   assert.equal(Buffer.from(nameOf('Web.default')).toString('latin1'), '\x03Web\x07default\x00');
   assert.deepEqual([...nameOf('')], [0]);
+  for (const [name, written] of [
+    ['\x03Web\x07default\x00', 'Web.default.'],
+    ['\x00', '.'],
+    ['\x04a.b \x01\xff\x00', 'a\\046b\\032.\\255.'],
+  ] as const)
+    assert.equal(nameText(Buffer.from(name, 'latin1')), written);
   for (const bad of ['a..b', 'a b', 'x'.repeat(64), `${'x'.repeat(60)}.`.repeat(5)])
     assert.throws(() => nameOf(bad), RangeError);
 });
