@@ -31,3 +31,4 @@ export {
 export { SeqpacketServer, type SeqpacketServerOptions } from './seqpacket-server.ts';
 export { socketFd } from './socket-fd.ts';
 export { SystemError } from './system-error.ts';
+export { readTransient } from './transient-reads.ts';

@@ -1,11 +1,11 @@
 // HBONE: one HTTP/2 CONNECT per application connection, on either side of a session. Owns the settings that
 // Istio's node proxy uses and the hand-over from "asked" to "open"; what to ask and whom to admit is the caller's.
 import type { Duplex } from 'node:stream';
-import { ChunkQueue } from './chunk-queue.ts';
 import { H2Connection, type ConnectionHandlers } from './h2/connection.ts';
 import { h2Error } from './h2/frames.ts';
 import type { HeaderList } from './h2/hpack.ts';
 import type { H2Stream, StreamFailure, StreamSink } from './h2/stream.ts';
+import { releaseSlabs, SlabQueue } from './slab-queue.ts';
 
 export interface WindowSettings {
   /** HTTP2_STREAM_WINDOW_SIZE, bytes. */
@@ -122,7 +122,7 @@ class AwaitingResponse implements StreamSink {
 export class HeldRequest implements StreamSink {
   readonly stream: H2Stream;
   readonly #onGone: (reason?: StreamFailure) => void;
-  readonly #early = new ChunkQueue();
+  readonly #early = new SlabQueue();
   #ended: boolean;
 
   constructor(stream: H2Stream, onGone: (reason?: StreamFailure) => void) {
@@ -149,7 +149,7 @@ export class HeldRequest implements StreamSink {
 
   #drop(): void {
     const bytes = this.#early.size;
-    this.#early.take();
+    releaseSlabs(this.#early.take().slabs);
     if (bytes > 0) this.stream.consumed(bytes);
   }
 
@@ -170,7 +170,9 @@ export class HeldRequest implements StreamSink {
   open(headers: HeaderList, attach: () => StreamSink): void {
     this.stream.respond([[':status', '200'], ...headers]);
     const sink = attach();
-    for (const chunk of this.#early.take()) sink.data(chunk);
+    const { slabs, last } = this.#early.take();
+    slabs.forEach((slab, i) => sink.data(i === slabs.length - 1 ? slab.subarray(0, last) : slab));
+    releaseSlabs(slabs);
     if (this.#ended && !this.stream.gone) sink.ended();
   }
 }

@@ -2,9 +2,10 @@
 // through; back-pressure passes through both ways; every byte that was taken from the tunnel is credited once,
 // when the socket has written it.
 import type { Socket } from 'node:net';
-import { ChunkQueue } from './chunk-queue.ts';
+import { readTransient } from '#/sys/index.ts';
 import { h2Error } from './h2/frames.ts';
 import type { H2Stream, StreamFailure, StreamSink } from './h2/stream.ts';
+import { releaseSlabs, SlabQueue } from './slab-queue.ts';
 import { atEndOfTurn, type TurnTask } from './turn.ts';
 
 export interface SpliceResult {
@@ -28,7 +29,9 @@ export class Splice implements StreamSink, TurnTask {
   readonly #done: (result: SpliceResult) => void;
   fromSocket = 0;
   toSocket = 0;
-  readonly #queue = new ChunkQueue();
+  readonly #queue = new SlabQueue();
+  /** What was handed to the socket and may still be read by it, oldest first. */
+  readonly #lent: (readonly Buffer[])[] = [];
   #flushPlanned = false;
   /** Writes that the socket has not confirmed. */
   #writing = 0;
@@ -46,7 +49,7 @@ export class Splice implements StreamSink, TurnTask {
     this.#done = done;
     stream.sink = this;
     socket.allowHalfOpen = true;
-    socket.on('data', this.#onSocketData);
+    readTransient(socket, this.#onSocketData);
     socket.on('end', this.#onSocketEnd);
     socket.on('finish', this.#settle);
     socket.on('error', this.#onSocketError);
@@ -115,21 +118,25 @@ export class Splice implements StreamSink, TurnTask {
     if (this.#queue.size === 0 || socket.destroyed) return;
     this.#handedOn += this.#queue.size;
     this.#writing++;
-    const pieces = this.#queue.take();
-    const last = pieces.pop() as Buffer;
-    if (pieces.length === 0) {
-      socket.write(last, this.#onWritten);
+    const { slabs, last } = this.#queue.take();
+    this.#lent.push(slabs);
+    const end = (slabs.at(-1) as Buffer).subarray(0, last);
+    if (slabs.length === 1) {
+      socket.write(end, this.#onWritten);
       return;
     }
     socket.cork();
-    for (const piece of pieces) socket.write(piece);
-    socket.write(last, this.#onWritten);
+    for (const slab of slabs.slice(0, -1)) socket.write(slab);
+    socket.write(end, this.#onWritten);
     socket.uncork();
   }
 
   readonly #onWritten = (): void => {
     this.#writing--;
+    const written = this.#lent.shift();
+    // A write that was cut short may still be under way in the kernel's hands: its memory is not used again.
     if (this.#socket.destroyed) return;
+    if (written !== undefined) releaseSlabs(written);
     this.#credit(this.#handedOn - this.#socket.writableLength);
     if (this.#writing === 0 && !this.#flushPlanned) this.#handOn();
   };

@@ -2,6 +2,7 @@
 // both ways, liveness by PING, and an orderly or bounded end.
 import { Socket } from 'node:net';
 import type { Duplex } from 'node:stream';
+import { readTransient } from '#/sys/index.ts';
 import { atEndOfTurn, type TurnTask } from '../turn.ts';
 import { h2Error } from './frames.ts';
 import type { SessionFailure, SessionHandlers, SessionSettings } from './session-interface.ts';
@@ -53,13 +54,16 @@ export class H2Connection implements TurnTask {
       ...(handlers.streamEnded === undefined ? {} : { streamEnded: handlers.streamEnded }),
     };
     this.session = new H2Session(options.role, options.settings, sessionHandlers);
-    transport.on('data', (chunk: Buffer) => this.session.receive(chunk));
+    const receive = (chunk: Buffer): void => this.session.receive(chunk);
+    if (transport instanceof Socket) readTransient(transport, receive);
+    else transport.on('data', receive);
     transport.on('drain', () => this.#onDrain());
     transport.on('end', () => this.#onEnd());
     transport.on('finish', () => this.#tellClosed());
     transport.on('error', (error: Error) => this.session.close(h2Error.internalError, error.message, false));
     transport.on('close', () => this.#onClose());
     if (transport.destroyed || transport.readableEnded) queueMicrotask(() => this.#onClose());
+    transport.resume();
     this.#planFlush();
   }
 

@@ -33,7 +33,8 @@ export class SendFlow {
   write(stream: H2Stream, chunk: Buffer): boolean {
     const sent = stream.pendingBytes === 0 ? this.#lay(stream, chunk) : 0;
     if (sent < chunk.length) {
-      stream.pending.push(sent === 0 ? chunk : chunk.subarray(sent));
+      // What the writer gives is only lent.
+      stream.pending.push(Buffer.from(sent === 0 ? chunk : chunk.subarray(sent)));
       stream.pendingBytes += chunk.length - sent;
       this.#blocked.add(stream);
     }

@@ -2,7 +2,7 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import { flag, h2Error } from './frames.ts';
-import { connectRequest, frame, lay, type RecordingSink, ScriptedPeer } from './scripted-peer.ts';
+import { connectRequest, lay, type RecordingSink, ScriptedPeer } from './scripted-peer.ts';
 
 const endBoth = flag.endHeaders | flag.endStream;
 

@@ -10,7 +10,7 @@ import type { H2Session } from './session.ts';
 export interface StreamSink {
   /** Response headers (client). */
   headers?(headers: HeaderList): void;
-  /** Bytes from the peer. The owner calls `stream.consumed(n)` once they have gone on. The chunk is not reused. */
+  /** Bytes from the peer. The owner calls `stream.consumed(n)` once they have gone on. The chunk is lent for the call. */
   data(chunk: Buffer): void;
   /** The peer has sent its last byte. */
   ended(): void;
@@ -50,7 +50,7 @@ export class H2Stream {
     this.receiveWindow = receiveWindow;
   }
 
-  /** Takes the chunk. False: take no more from the source until `writable`. */
+  /** Copies the chunk. False: take no more from the source until `writable`. */
   write(chunk: Buffer): boolean {
     return this.session.writeData(this, chunk);
   }
