@@ -112,27 +112,6 @@ export class KindFinder {
   }
 }
 
-async function applyOne(
-  client: KubeClient,
-  resource: Resource,
-  namespace: string | undefined,
-  manifest: Manifest,
-  manager: string,
-): Promise<DynamicObject> {
-  const { name } = manifest.metadata;
-  const options = { fieldManager: manager, fieldValidation: 'Strict' } as const;
-  try {
-    return await client.patch(resource, namespace, name, manifest, 'apply', { ...options, force: true });
-  } catch (error) {
-    if (!(error instanceof KubeError) || !error.message.includes('not there yet')) throw error;
-    try {
-      return await client.create(resource, namespace, manifest, options);
-    } catch {
-      return client.patch(resource, namespace, name, manifest, 'merge', options);
-    }
-  }
-}
-
 const early = new Map([
   ['CustomResourceDefinition', 0],
   ['Namespace', 1],
@@ -157,7 +136,13 @@ export async function applyManifests(
     try {
       const resource = await finder.find(manifest.apiVersion, manifest.kind);
       const namespace = resource.namespaced ? (manifest.metadata.namespace ?? client.namespace) : undefined;
-      applied.push(await applyOne(client, resource, namespace, manifest, manager));
+      applied.push(
+        await client.patch(resource, namespace, manifest.metadata.name, manifest, 'apply', {
+          fieldManager: manager,
+          force: true,
+          fieldValidation: 'Strict',
+        }),
+      );
       onApplied(title);
     } catch (error) {
       refused.push(`${title}: ${errorText(error)}`);
