@@ -23,6 +23,7 @@ import { builtinKinds } from './kinds/builtin.ts';
 import type { Kind, KindContext } from './kinds/kind.ts';
 import { Registry } from './kinds/registry.ts';
 import { ServiceAllocator } from './kinds/service.ts';
+import { ProtobufReader } from './schema/protobuf.ts';
 import { loadBuiltinTypes } from './schema/schema.ts';
 import { parseStored, type Collection } from './store/collection.ts';
 import type { EventLogLimits } from './store/event-log.ts';
@@ -174,6 +175,7 @@ async function start(
     writer,
     tokens,
     types,
+    protobuf: new ProtobufReader(types),
     stopping: stop.signal,
     pods: registry.get('', 'v1', 'pods') as Kind,
     watchLimits: { ...watchLimits, ...config.watch },

@@ -7,6 +7,7 @@ import type { Kind } from '../kinds/kind.ts';
 import { applyJsonPatch } from '../patch/json-patch.ts';
 import { applyMergePatch } from '../patch/merge-patch.ts';
 import { applyStrategicPatch } from '../patch/strategic.ts';
+import { protobufType, type ProtobufReader } from '../schema/protobuf.ts';
 import type { Schema } from '../schema/schema.ts';
 import type { Store } from '../store/store.ts';
 import { handleGet, handleList, sendObject } from '../verbs/read.ts';
@@ -32,6 +33,7 @@ export interface Services {
   readonly writer: Writer;
   readonly tokens: Tokens;
   readonly types: ReadonlyMap<string, Schema>;
+  readonly protobuf: ProtobufReader;
   readonly stopping: AbortSignal;
   /** The kind of pods, for bindings that are posted to their own path. */
   readonly pods: Kind;
@@ -58,15 +60,33 @@ function writeRequest(call: Call, kind: Kind, namespace: string): WriteRequest {
   };
 }
 
-async function bodyOf(call: Call): Promise<JsonObject> {
+/** The types of bodies that are not of the kind in the path. */
+const otherTypes: Readonly<Record<string, string>> = {
+  DeleteOptions: 'DeleteOptions',
+  Eviction: 'Eviction',
+  Binding: 'Binding',
+  Scale: 'Scale',
+  TokenRequest: 'AuthenticationV1TokenRequest',
+};
+
+async function bodyOf(call: Call, kind: Kind, services: Services): Promise<JsonObject> {
   const bytes = await readBody(call.request);
   if (bytes.length === 0) throw badRequest('the body is empty');
-  return asObject(await parseBody(bytes, mediaType(call.request)));
+  const type = mediaType(call.request);
+  if (type !== protobufType) return asObject(await parseBody(bytes, type));
+  if (kind.custom !== undefined) throw unsupportedMediaType('application/json, application/yaml');
+  const envelope = services.protobuf.envelope(bytes);
+  const own = envelope.kind === kind.kind ? kind.schema.typeName : otherTypes[envelope.kind];
+  if (own === undefined)
+    throw badRequest(
+      `${envelope.kind} in version "${envelope.apiVersion}" cannot be handled as a ${kind.kind}`,
+    );
+  return services.protobuf.decode(envelope, own);
 }
 
 export async function dispatch(call: Call, route: Route, services: Services): Promise<void> {
   const { kind, name, subresource } = route;
-  const { store, writer, stopping } = services;
+  const { store, writer, stopping, protobuf } = services;
   const namespace = route.namespace ?? '';
   if (subresource !== '' && subresource !== 'status') {
     await onSubresource(call, route, services);
@@ -92,7 +112,7 @@ export async function dispatch(call: Call, route: Route, services: Services): Pr
     }
     case 'POST': {
       if (name !== undefined) throw methodNotAllowed();
-      const body = await bodyOf(call);
+      const body = await bodyOf(call, kind, services);
       if (kind.verbs.length === 1) {
         review(call, kind, namespace, body, services);
         return;
@@ -107,7 +127,7 @@ export async function dispatch(call: Call, route: Route, services: Services): Pr
     }
     case 'PUT': {
       const target = requireName(route);
-      const body = await bodyOf(call);
+      const body = await bodyOf(call, kind, services);
       const request = writeRequest(call, kind, namespace);
       // Decoded once for each attempt: an attempt that a webhook delays may have to be made again.
       const text = JSON.stringify(body);
@@ -122,8 +142,9 @@ export async function dispatch(call: Call, route: Route, services: Services): Pr
       return;
     case 'DELETE':
       if (subresource !== '') throw methodNotAllowed();
-      if (name === undefined) await handleDeleteCollection(call, kind, store, writer, route.namespace);
-      else await handleDelete(call, kind, store, writer, namespace, name);
+      if (name === undefined)
+        await handleDeleteCollection(call, kind, store, writer, route.namespace, protobuf);
+      else await handleDelete(call, kind, store, writer, namespace, name, protobuf);
       return;
     default:
       throw methodNotAllowed();
@@ -225,11 +246,13 @@ async function onSubresource(call: Call, route: Route, services: Services): Prom
       }
       if (call.method !== 'PUT' && call.method !== 'PATCH') throw methodNotAllowed();
       const type = mediaType(call.request);
-      const bytes = await readBody(call.request);
-      const body = await parseBody(
-        bytes,
-        type === 'application/apply-patch+yaml' ? 'application/yaml' : type,
-      );
+      const body =
+        type === protobufType
+          ? await bodyOf(call, kind, services)
+          : await parseBody(
+              await readBody(call.request),
+              type === 'application/apply-patch+yaml' ? 'application/yaml' : type,
+            );
       const scaleSchema = services.types.get('Scale') as Schema;
       const stored = await writeScale(writer, request, name, (scale) => {
         if (call.method === 'PUT') return asObject(body);
@@ -244,20 +267,26 @@ async function onSubresource(call: Call, route: Route, services: Services): Prom
     }
     case 'binding': {
       if (call.method !== 'POST') throw methodNotAllowed();
-      bindPod(writer, kind, collection.get(namespace, name), name, await bodyOf(call));
+      bindPod(writer, kind, collection.get(namespace, name), name, await bodyOf(call, kind, services));
       sendValue(call.response, 201, success());
       return;
     }
     case 'eviction': {
       if (call.method !== 'POST') throw methodNotAllowed();
-      evictPod(writer, store, kind, collection.get(namespace, name), name, await bodyOf(call));
+      evictPod(
+        writer,
+        store,
+        kind,
+        collection.get(namespace, name),
+        name,
+        await bodyOf(call, kind, services),
+      );
       sendValue(call.response, 201, success());
       return;
     }
     case 'token': {
       if (call.method !== 'POST') throw methodNotAllowed();
-      const bytes = await readBody(call.request);
-      const body = bytes.length === 0 ? {} : asObject(await parseBody(bytes, mediaType(call.request)));
+      const body = await bodyOf(call, kind, services);
       issueToken(
         call,
         store,
@@ -271,7 +300,13 @@ async function onSubresource(call: Call, route: Route, services: Services): Prom
     }
     case 'finalize': {
       if (call.method !== 'PUT') throw methodNotAllowed();
-      const stored = finalizeNamespace(writer, kind, collection.get('', name), name, await bodyOf(call));
+      const stored = finalizeNamespace(
+        writer,
+        kind,
+        collection.get('', name),
+        name,
+        await bodyOf(call, kind, services),
+      );
       await sendObject(call, 200, kind, stored);
       return;
     }
@@ -280,7 +315,10 @@ async function onSubresource(call: Call, route: Route, services: Services): Prom
       if (call.method !== 'PUT' && call.method !== 'PATCH') throw methodNotAllowed();
       const request = writeRequest(call, kind, namespace);
       const type = mediaType(call.request);
-      const body = await parseBody(await readBody(call.request), type);
+      const body =
+        type === protobufType
+          ? await bodyOf(call, kind, services)
+          : await parseBody(await readBody(call.request), type);
       const { stored } = await writer.update(request, name, 'status', (old) => {
         const next = call.method === 'PUT' ? asObject(structuredClone(body)) : patched(kind, type, old, body);
         const status = isObject(next['status']) ? next['status'] : {};
@@ -304,7 +342,10 @@ async function onSubresource(call: Call, route: Route, services: Services): Prom
       }
       const request = writeRequest(call, kind, namespace);
       const type = mediaType(call.request);
-      const body = await parseBody(await readBody(call.request), type);
+      const body =
+        type === protobufType
+          ? await bodyOf(call, kind, services)
+          : await parseBody(await readBody(call.request), type);
       const { stored } = await writer.update(request, name, '', (old) =>
         writer.decode(
           request,

@@ -1,5 +1,6 @@
 // delete and deletecollection: finalizers, grace periods, and what becomes of the objects that are owned.
-import { badRequest, conflict, forbidden, notFound, unsupportedMediaType } from '../api-error.ts';
+import { badRequest, conflict, forbidden, notFound } from '../api-error.ts';
+import { protobufType, type ProtobufReader } from '../schema/protobuf.ts';
 import { isDryRun, managerOf, send, sendValue, warn, type Call } from '../http/call.ts';
 import { asObject, mediaType, parseBody, readBody } from '../http/body.ts';
 import { formatTime, isObject, type Item } from '../json.ts';
@@ -18,12 +19,15 @@ export interface DeleteRequest {
   readonly dryRun: boolean;
 }
 
-export async function deleteRequestOf(call: Call): Promise<DeleteRequest> {
+export async function deleteRequestOf(call: Call, protobuf: ProtobufReader): Promise<DeleteRequest> {
   const bytes = await readBody(call.request);
   const type = mediaType(call.request);
-  if (bytes.length > 0 && type.includes('protobuf'))
-    throw unsupportedMediaType('application/json, application/yaml');
-  const options = bytes.length === 0 ? {} : asObject(await parseBody(bytes, type));
+  const options =
+    bytes.length === 0
+      ? {}
+      : type === protobufType
+        ? protobuf.decode(protobuf.envelope(bytes), 'DeleteOptions')
+        : asObject(await parseBody(bytes, type));
   const { query } = call;
   const graceText = query.get('gracePeriodSeconds');
   const grace =
@@ -140,8 +144,9 @@ export async function handleDelete(
   writer: Writer,
   namespace: string,
   name: string,
+  protobuf: ProtobufReader,
 ): Promise<void> {
-  const request = await deleteRequestOf(call);
+  const request = await deleteRequestOf(call, protobuf);
   managerOf(call);
   const collection = store.collection(kind.collection);
   let before = collection.get(namespace, name);
@@ -174,8 +179,9 @@ export async function handleDeleteCollection(
   store: Store,
   writer: Writer,
   namespace: string | undefined,
+  protobuf: ProtobufReader,
 ): Promise<void> {
-  const request = await deleteRequestOf(call);
+  const request = await deleteRequestOf(call, protobuf);
   const collection = store.collection(kind.collection);
   const page = listPage(call, collection, store, selectionOf(call, kind, namespace));
   const gone: string[] = [];
