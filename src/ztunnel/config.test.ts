@@ -4,6 +4,12 @@ import { suite, test } from 'node:test';
 import { ConfigError, parseDuration, parseZtunnelConfig, type ZtunnelConfig } from './config.ts';
 
 const cores = availableParallelism();
+const dns: ZtunnelConfig['dns'] = {
+  capture: true,
+  hosts: ['127.0.0.1', '::1'],
+  port: 15053,
+  resolvConf: '/etc/resolv.conf',
+};
 
 suite('configuration', () => {
   test('the defaults are those of upstream', () => {
@@ -49,6 +55,7 @@ suite('configuration', () => {
         metrics: 15020,
         readiness: 15021,
       },
+      dns,
       unknownPolicy: 'deny',
       maxConnectionsPerPod: 20_000,
     } satisfies ZtunnelConfig);
@@ -130,6 +137,16 @@ suite('configuration', () => {
     [{ UPSTREAM_UNKNOWN_POLICY: 'true' }, { unknownPolicy: 'skip' }],
     [{ MAX_CONNECTIONS_PER_POD: '10' }, { maxConnectionsPerPod: 10 }],
     [{ PROXY_MODE: 'shared' }, {}],
+    [{ ISTIO_META_DNS_CAPTURE: 'TRUE' }, { dns: { ...dns, capture: true } }],
+    [{ ISTIO_META_DNS_CAPTURE: 'false' }, { dns: { ...dns, capture: false } }],
+    [{ ISTIO_META_DNS_CAPTURE: '1' }, { dns: { ...dns, capture: false } }],
+    [{ ISTIO_META_DNS_CAPTURE: '' }, { dns: { ...dns, capture: false } }],
+    [{ ISTIO_META_DNS_PROXY_ADDR: 'localhost:5353' }, { dns: { ...dns, port: 5353 } }],
+    [{ ISTIO_META_DNS_PROXY_ADDR: '[::1]:53' }, { dns: { ...dns, hosts: ['::1'], port: 53 } }],
+    [{ PREFERED_SERVICE_NAMESPACE: 'shared' }, { dns: { ...dns, preferredNamespace: 'shared' } }],
+    [{ PREFERED_SERVICE_NAMESPACE: '' }, { dns }],
+    [{ IPV6_ENABLED: 'false' }, { dns: { ...dns, hosts: ['127.0.0.1'] } }],
+    [{ XDS_ON_DEMAND: 'true', ISTIO_META_DNS_CAPTURE: 'false' }, { xdsOnDemand: true }],
     [{ CRL_PATH: '' }, {}],
   ];
   for (const [env, expected] of rows)
@@ -157,6 +174,13 @@ suite('configuration', () => {
     [{ CRL_PATH: '/crl.pem' }, /^CRL_PATH="\/crl.pem" is not supported yet: .*; unset it$/],
     [{ COMPLIANCE_POLICY: 'pqc' }, /^COMPLIANCE_POLICY="pqc" is not supported yet/],
     [{ LOCAL_XDS_PATH: '/x' }, /^LOCAL_XDS_PATH/],
+    [
+      { XDS_ON_DEMAND: 'true' },
+      /^XDS_ON_DEMAND=true does not go with the DNS proxy.*: set ISTIO_META_DNS_CAPTURE=false$/,
+    ],
+    [{ ISTIO_META_DNS_PROXY_ADDR: '0.0.0.0:15053' }, /^ISTIO_META_DNS_PROXY_ADDR="0.0.0.0:15053" is neither/],
+    [{ ISTIO_META_DNS_PROXY_ADDR: 'localhost' }, /such as localhost:15053$/],
+    [{ ISTIO_META_DNS_PROXY_ADDR: 'localhost:0' }, /such as localhost:15053$/],
     [{ PROXY_MODE: 'dedicated' }, /^PROXY_MODE="dedicated" is not supported/],
   ];
   for (const [env, message] of wrong)

@@ -1,7 +1,7 @@
 // The node proxy's configuration, read once from an environment map. Names and defaults are upstream's, so that
 // the same DaemonSet runs either program.
 import { availableParallelism } from 'node:os';
-import { logLevels, type LogLevel } from '#/kit/index.ts';
+import { isLoopback, logLevels, parseHostPort, parseIp, type LogLevel } from '#/kit/index.ts';
 import type { WindowSettings } from '#/tunnel/index.ts';
 
 export interface ZtunnelConfig {
@@ -60,6 +60,17 @@ export interface ZtunnelConfig {
     readonly metrics: number;
     readonly readiness: number;
   };
+  /** The DNS proxy in each pod, to which the pod's rules send questions for port 53. */
+  readonly dns: {
+    readonly capture: boolean;
+    /** Loopback addresses. */
+    readonly hosts: readonly string[];
+    readonly port: number;
+    /** Breaks a tie between services of one name. */
+    readonly preferredNamespace?: string;
+    /** The file that names the name servers. */
+    readonly resolvConf: string;
+  };
   /** What a workload's unknown policy means; `skip` is upstream's behaviour. */
   readonly unknownPolicy: 'deny' | 'skip';
   /** Connections that one pod may have open through the proxy. */
@@ -83,6 +94,11 @@ export function parseZtunnelConfig(env: Env): ZtunnelConfig {
   const userTimeoutMs = (keepAlive.timeSeconds + keepAlive.retries * keepAlive.intervalSeconds) * 1000;
   const inCluster = env.KUBERNETES_SERVICE_HOST !== undefined;
   const istiod = inCluster ? 'https://istiod.istio-system.svc:15012' : 'https://localhost:15012';
+  const dnsCapture = (proxyMetadata.DNS_CAPTURE ?? 'true').toLowerCase() === 'true';
+  if (dnsCapture && read.flag('XDS_ON_DEMAND', false))
+    throw new ConfigError(
+      'XDS_ON_DEMAND=true does not go with the DNS proxy, which has to know every name: set ISTIO_META_DNS_CAPTURE=false',
+    );
   return {
     xdsAddress: withScheme(env.XDS_ADDRESS ?? istiod),
     caAddress: withScheme(read.text('CA_ADDRESS', istiod)),
@@ -139,6 +155,12 @@ export function parseZtunnelConfig(env: Env): ZtunnelConfig {
       metrics: read.number('STATS_PORT', 15020, 0, 65_535),
       readiness: read.number('READINESS_PORT', 15021, 0, 65_535),
     },
+    dns: {
+      capture: dnsCapture,
+      ...dnsAddress(read),
+      ...optional('preferredNamespace', env.PREFERED_SERVICE_NAMESPACE),
+      resolvConf: '/etc/resolv.conf',
+    },
     unknownPolicy: read.flag('UPSTREAM_UNKNOWN_POLICY', false) ? 'skip' : 'deny',
     maxConnectionsPerPod: read.number('MAX_CONNECTIONS_PER_POD', 20_000, 1),
   };
@@ -169,6 +191,24 @@ function keepAliveSeconds(read: Reader, name: string): number {
   if (seconds < 1 || seconds > 32_767)
     throw new ConfigError(`${name} is ${seconds} s; expected from 1s to 32767s`);
   return seconds;
+}
+
+/** `localhost:PORT`, or one loopback address: others could be asked by anybody. */
+function dnsAddress(read: Reader): { hosts: readonly string[]; port: number } {
+  const text = read.text('ISTIO_META_DNS_PROXY_ADDR', 'localhost:15053');
+  const parts = parseHostPort(text);
+  const ip = parts === undefined ? undefined : parseIp(parts.host);
+  if (parts !== undefined && parts.port > 0) {
+    if (parts.host === 'localhost')
+      return {
+        hosts: read.flag('IPV6_ENABLED', true) ? ['127.0.0.1', '::1'] : ['127.0.0.1'],
+        port: parts.port,
+      };
+    if (ip !== undefined && isLoopback(ip)) return { hosts: [ip], port: parts.port };
+  }
+  throw new ConfigError(
+    `ISTIO_META_DNS_PROXY_ADDR="${text}" is neither localhost nor a loopback address with a port, such as localhost:15053`,
+  );
 }
 
 interface Reader {

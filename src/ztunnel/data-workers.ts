@@ -80,7 +80,9 @@ export class DataWorkers implements PodRunner {
       startedAt: clock.now(),
       dead: false,
       sockets: { source: 0, destination: 0 },
-      mirror: new MirrorSource(store, (delta) => send(thread, { type: 'mirror', delta })),
+      mirror: new MirrorSource(store, (delta) => send(thread, { type: 'mirror', delta }), {
+        hostnames: config.dns.capture,
+      }),
       waiting: new Map(),
       reports: new Map(),
       drained: undefined,
@@ -108,6 +110,7 @@ export class DataWorkers implements PodRunner {
     const { source, destination } = worker.sockets;
     this.#late.push({
       traffic: { series: [], socketsOpen: { source: -source, destination: -destination }, overflowed: 0 },
+      metrics: { series: [], overflowed: 0 },
       connections: [],
       mirrorEvictions: 0,
     });

@@ -3,7 +3,7 @@ import type { LogLevel } from '#/kit/index.ts';
 import type { Certificate } from '#/identity/index.ts';
 import type { Identity } from '#/model/index.ts';
 import type { MirrorDelta, MirrorRequest } from '#/state/index.ts';
-import type { TrafficDelta } from '#/telemetry/index.ts';
+import type { MetricDelta, TrafficDelta } from '#/telemetry/index.ts';
 import type { ZtunnelConfig } from './config.ts';
 
 /** A pod as the node agent names it. `netnsFd` is owned by the main thread, valid until the pod is removed. */
@@ -54,6 +54,8 @@ export interface ConnectionReport {
 
 export interface WorkerReport {
   readonly traffic: TrafficDelta;
+  /** What is counted apart from connections. */
+  readonly metrics: MetricDelta;
   readonly connections: readonly ConnectionReport[];
   readonly mirrorEvictions: number;
 }

@@ -38,6 +38,7 @@ export interface RunningZtunnel extends AsyncDisposable {
 
 const managerTask = 'workload proxy manager';
 const stateTask = 'state manager';
+const dnsTask = 'dns proxy';
 
 export async function startZtunnel(config: ZtunnelConfig, deps: ZtunnelDeps = {}): Promise<RunningZtunnel> {
   const kernel = deps.kernel ?? linuxKernel();
@@ -56,7 +57,7 @@ export async function startZtunnel(config: ZtunnelConfig, deps: ZtunnelDeps = {}
   rootLog.info('version', { version });
   rootLog.info(`running with config: ${JSON.stringify(configShown(config))}`);
 
-  const readiness = new Readiness([stateTask, managerTask]);
+  const readiness = new Readiness([stateTask, managerTask, ...(config.dns.capture ? [dnsTask] : [])]);
   const store = new MeshStore(config.nodeName === undefined ? {} : { node: config.nodeName });
   const certificates = certificateManager(config, clock, rootLog.scope('identity'));
   const workers: DataWorkers = new DataWorkers({
@@ -90,6 +91,8 @@ export async function startZtunnel(config: ZtunnelConfig, deps: ZtunnelDeps = {}
   const runPods = async (): Promise<void> => {
     await xds?.synced;
     readiness.set(stateTask, true);
+    // Its listeners come and go with the pods from here on, and one that fails fails its pod.
+    readiness.set(dnsTask, true);
     await runZdsClient(
       {
         path: config.zdsPath,
@@ -114,8 +117,16 @@ export async function startZtunnel(config: ZtunnelConfig, deps: ZtunnelDeps = {}
   const traffic = new TrafficMetrics();
   const metrics = new MetricSet(Object.values(families));
   metrics.set(families.build, ['ztunnel', config.proxyMetadata.ISTIO_VERSION ?? version], 1);
+  const reports = async () => {
+    const all = await workers.reports();
+    for (const report of all) {
+      traffic.merge(report.traffic);
+      metrics.merge(report.metrics);
+    }
+    return all;
+  };
   const collect = async (): Promise<Iterable<string>> => {
-    for (const report of await workers.reports()) traffic.merge(report.traffic);
+    await reports();
     metrics.set(families.activeProxies, [], pods.active);
     metrics.set(families.pendingProxies, [], pods.pending);
     metrics.set(families.proxiesStarted, [], pods.started);
@@ -147,14 +158,12 @@ export async function startZtunnel(config: ZtunnelConfig, deps: ZtunnelDeps = {}
 
   const admin = await startAdmin(config.ports.admin, {
     configDump: async () => {
-      const reports = await workers.reports();
-      for (const report of reports) traffic.merge(report.traffic);
       return configDump({
         config,
         version,
         store,
         pods: pods.all(),
-        connections: reports.flatMap((report) => report.connections),
+        connections: (await reports()).flatMap((report) => report.connections),
         certificates: certificateStates(certificates),
       });
     },

@@ -212,6 +212,8 @@ export function encodeDnsReply(
   bytes.set(answer.message.subarray(0, end));
   // The client's own spelling (some mix upper and lower case, and check).
   writeQuestion(bytes, question);
+  // Half of a long code would be another code.
+  const code = extension === undefined && answer.code > 0xf ? dnsCode.SERVFAIL : answer.code;
   const wantsProof = query.authenticData || extension?.dnssecOk === true;
   setWord(bytes, 0, query.id);
   setWord(
@@ -224,7 +226,7 @@ export function encodeDnsReply(
       (query.recursionDesired ? headerFlag.recursionDesired : 0) |
       (answer.authenticData && wantsProof ? headerFlag.authenticData : 0) |
       (query.checkingDisabled ? headerFlag.checkingDisabled : 0) |
-      (answer.code & 0xf),
+      (code & 0xf),
   );
   setWord(bytes, 4, 1);
   setWord(bytes, 6, Math.min(kept, answer.answers));
@@ -236,6 +238,6 @@ export function encodeDnsReply(
       setLong(bytes, at, Math.max(0, long(bytes, at) - ageSeconds));
     }
   if (extension !== undefined)
-    writeOpt(bytes, end, Math.max(leastDatagram, extension.payloadSize), extension.dnssecOk, answer.code);
+    writeOpt(bytes, end, Math.max(leastDatagram, extension.payloadSize), extension.dnssecOk, code);
   return bytes;
 }

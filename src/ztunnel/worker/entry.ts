@@ -1,5 +1,6 @@
 // A data worker: a thread of its own that carries connections and nothing else, so that a scrape or a large push
 // never waits in their way. Everything it knows comes by message; see messages.ts.
+import { readFileSync } from 'node:fs';
 import { parentPort, workerData, type MessagePort } from 'node:worker_threads';
 import { MeshError, errorText } from '#/errors/index.ts';
 import { createLogger, reaches, systemClock, type Clock, type LogLevel } from '#/kit/index.ts';
@@ -7,10 +8,13 @@ import { defaultRouteSettings, type RouteSettings } from '#/route/index.ts';
 import type { Workload } from '#/model/index.ts';
 import { MirrorView } from '#/state/index.ts';
 import { linuxKernel } from '#/sys/index.ts';
-import { Ledger, TrafficMetrics } from '#/telemetry/index.ts';
+import { formatDns, Ledger, MetricSet, TrafficMetrics } from '#/telemetry/index.ts';
 import { defaultPoolOptions, SessionPool } from '#/tunnel/index.ts';
 import type { FromWorker, PodStart, ToWorker, WorkerInit } from '../messages.ts';
 import { WorkerCertificates } from './certificates.ts';
+import { dnsFamilies } from './dns/name-service.ts';
+import { Nameservers } from './dns/nameservers.ts';
+import type { DnsShared } from './dns/pod-dns.ts';
 import { LiveConnections } from './live-connections.ts';
 import { LineBatch } from './line-batch.ts';
 import { PodSockets } from './pod-sockets.ts';
@@ -55,6 +59,20 @@ const route: RouteSettings = {
   preserveSource,
   loopbackTunnel: config.loopbackTunnel,
 };
+const dnsMetrics = new MetricSet(dnsFamilies);
+const dns: DnsShared | undefined = config.dns.capture
+  ? {
+      nameservers: new Nameservers(
+        () => readFileSync(config.dns.resolvConf, 'utf8'),
+        clock,
+        log.scope('dns::forwarder'),
+      ),
+      metrics: dnsMetrics,
+      log: (record) => {
+        if (reaches('debug', level)) lines.add(`${formatDns(record(), config.logFormat, now())}\n`);
+      },
+    }
+  : undefined;
 const pods = new Map<string, PodProxy>();
 let draining = false;
 
@@ -98,6 +116,7 @@ function addPod(pod: PodStart): void {
         maxStreams: config.poolMaxStreams,
         idleMs: config.poolIdleMs,
       }),
+      dns,
       log,
       clock,
       closing: end.closing.signal,
@@ -166,7 +185,12 @@ port.on('message', (message: ToWorker) => {
       tell({
         type: 'report',
         id: message.id,
-        report: { traffic: metrics.drain(), connections: live.report(), mirrorEvictions: view.size.evicted },
+        report: {
+          traffic: metrics.drain(),
+          metrics: dnsMetrics.drain(),
+          connections: live.report(),
+          mirrorEvictions: view.size.evicted,
+        },
       });
       return;
     case 'log-level':

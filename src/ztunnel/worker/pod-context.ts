@@ -13,6 +13,7 @@ import type { ZtunnelConfig } from '../config.ts';
 import type { PodStart } from '../messages.ts';
 import type { WorkerCertificates } from './certificates.ts';
 import type { Dialer } from './dial.ts';
+import type { DnsShared } from './dns/pod-dns.ts';
 import type { LiveConnections } from './live-connections.ts';
 import type { PodSockets } from './pod-sockets.ts';
 
@@ -28,6 +29,8 @@ export interface PodContext {
   readonly live: LiveConnections;
   readonly sockets: PodSockets;
   readonly pool: SessionPool;
+  /** Absent: questions of the pod's applications are not captured. */
+  readonly dns: DnsShared | undefined;
   readonly log: Logger;
   readonly clock: Clock;
   /** Raised when the pod is gone or the proxy drains: no new requests are taken. */

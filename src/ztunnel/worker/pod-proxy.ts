@@ -1,8 +1,10 @@
-// The proxy of one pod in one worker: three listeners inside the pod's namespace, and what hangs on them.
+// The proxy of one pod in one worker: its listeners inside the pod's namespace, and what hangs on them.
 import { createServer, type DropArgument, type Server, type Socket } from 'node:net';
 import { errorRegistry } from '#/errors/index.ts';
 import { formatSocketAddress, unmapV4 } from '#/kit/index.ts';
 import { pingIntervalMs, missedPings, type H2Connection } from '#/tunnel/index.ts';
+import type { DnsProxy } from './dns/dns-proxy.ts';
+import { podDns } from './dns/pod-dns.ts';
 import { acceptInbound } from './inbound.ts';
 import { acceptOutbound } from './outbound.ts';
 import { acceptPlaintext } from './plaintext.ts';
@@ -31,12 +33,14 @@ export class PodProxy {
   readonly #end: PodEnd;
   readonly #servers: Server[] = [];
   readonly #sessions = new Set<H2Connection>();
+  readonly #dns: DnsProxy | undefined;
   #ticker: NodeJS.Timeout | undefined;
 
   /** `end` are the controllers behind `context.closing` and `context.gone`. */
   constructor(context: PodContext, end: PodEnd) {
     this.#context = context;
     this.#end = end;
+    this.#dns = podDns(context);
   }
 
   /** Opens the listeners. Throws SystemError, which names the address; `destroy` then closes those that are open. */
@@ -70,6 +74,7 @@ export class PodProxy {
       },
     ];
     for (const listener of listeners) this.#listen(listener);
+    this.#dns?.open();
     this.#ticker = setInterval(() => this.#tick(), pingIntervalMs);
     this.#ticker.unref();
   }
@@ -135,10 +140,12 @@ export class PodProxy {
     this.#end.closing.abort();
     this.#closeListeners();
     for (const session of this.#sessions) session.session.drain();
+    const names = this.#dns?.drain();
     // A client that was accepted before may still need a session.
     await sockets.whenNoClients();
     pool.drain();
     await sockets.whenEmpty();
+    await names;
   }
 
   /** Ends everything at once: the pod is gone, or the drain's time is up. */
@@ -146,6 +153,7 @@ export class PodProxy {
     this.#end.closing.abort();
     this.#end.gone.abort();
     this.#closeListeners();
+    this.#dns?.destroy();
     this.#context.live.closeWhere((connection) => connection.pod === this.#context.pod.uid, 'DRAINED');
     this.#context.pool.destroy(reason);
     for (const session of this.#sessions) session.destroy(reason);
