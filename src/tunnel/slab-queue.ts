@@ -1,26 +1,10 @@
-// Bytes that wait for a socket, copied into slabs that are used again and again: what is read is only lent, and
-// memory that is allocated per chunk costs more in garbage collection than the copy. A slab is in use from the first
-// byte that is laid into it until its bytes are written.
+// Bytes that wait for a socket, in order, copied into slabs since what is read is only lent. A slab is in use from
+// the first byte that is laid into it until its bytes are written.
+import { largeSlab, releaseSlab, smallSlab, takeSlab } from './slabs.ts';
 
-const smallSize = 4 * 1024;
-const largeSize = 64 * 1024;
-/** Free slabs that are kept per size: 4 MiB each. */
-const keepSmall = 1024;
-const keepLarge = 64;
-
-const freeSmall: Buffer[] = [];
-const freeLarge: Buffer[] = [];
-
-function takeSlab(large: boolean): Buffer {
-  return (large ? freeLarge : freeSmall).pop() ?? Buffer.allocUnsafeSlow(large ? largeSize : smallSize);
-}
-
-/** Gives slabs back once nobody reads or writes them any more. */
+/** Gives back what `take` gave, once it is written. */
 export function releaseSlabs(slabs: readonly Buffer[]): void {
-  for (const slab of slabs) {
-    if (slab.length === smallSize && freeSmall.length < keepSmall) freeSmall.push(slab);
-    else if (slab.length === largeSize && freeLarge.length < keepLarge) freeLarge.push(slab);
-  }
+  for (const slab of slabs) releaseSlab(slab);
 }
 
 export class SlabQueue {
@@ -37,7 +21,7 @@ export class SlabQueue {
     while (at < chunk.length) {
       let slab = this.#slabs.at(-1);
       if (slab === undefined || this.#end === slab.length) {
-        slab = takeSlab(slab !== undefined || chunk.length - at > smallSize);
+        slab = takeSlab(slab !== undefined || chunk.length - at > smallSlab ? largeSlab : smallSlab);
         this.#slabs.push(slab);
         this.#end = 0;
       }

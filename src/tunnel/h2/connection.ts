@@ -4,7 +4,8 @@ import { Socket } from 'node:net';
 import type { Duplex } from 'node:stream';
 import { readTransient } from '#/sys/index.ts';
 import { atEndOfTurn, type TurnTask } from '../turn.ts';
-import { h2Error } from './frames.ts';
+import { releaseSlab } from '../slabs.ts';
+import { h2Error, type Piece } from './frames.ts';
 import type { SessionFailure, SessionHandlers, SessionSettings } from './session-interface.ts';
 import { H2Session } from './session.ts';
 
@@ -26,22 +27,21 @@ export class H2Connection implements TurnTask {
   readonly transport: Duplex;
   readonly #handlers: ConnectionHandlers;
   readonly #sendBuffer: number;
-  /** A socket has done with the bytes when it calls back. Another Duplex may have passed them on as they are. */
-  readonly #copies: boolean;
   #flushPlanned = false;
-  /** The transport has more than it should; it will say when it has drained. */
-  #full = false;
+  /** What the transport is writing. One piece at a time: several would be one vectored write, which TLS copies. */
+  #writing: Piece | undefined;
+  /** A socket has done with the bytes when it calls back. Another Duplex may have passed them on as they are. */
+  readonly #ownsBytes: boolean;
   #ended = false;
   #told = false;
   #failure: SessionFailure | undefined;
   #pingsMissed = 0;
-  #writes = 0;
 
   constructor(transport: Duplex, options: ConnectionOptions, handlers: ConnectionHandlers) {
     this.transport = transport;
     this.#sendBuffer = options.sendBuffer;
     this.#handlers = handlers;
-    this.#copies = transport instanceof Socket;
+    this.#ownsBytes = transport instanceof Socket;
     const sessionHandlers: SessionHandlers = {
       flush: () => this.#planFlush(),
       closed: (failure) => this.#onSessionClosed(failure),
@@ -53,11 +53,10 @@ export class H2Connection implements TurnTask {
       ...(handlers.goingAway === undefined ? {} : { goingAway: handlers.goingAway }),
       ...(handlers.streamEnded === undefined ? {} : { streamEnded: handlers.streamEnded }),
     };
-    this.session = new H2Session(options.role, options.settings, sessionHandlers);
+    this.session = new H2Session(options.role, options.settings, sessionHandlers, options.sendBuffer);
     const receive = (chunk: Buffer): void => this.session.receive(chunk);
     if (transport instanceof Socket) readTransient(transport, receive);
     else transport.on('data', receive);
-    transport.on('drain', () => this.#onDrain());
     transport.on('end', () => this.#onEnd());
     transport.on('finish', () => this.#tellClosed());
     transport.on('error', (error: Error) => this.session.close(h2Error.internalError, error.message, false));
@@ -75,35 +74,40 @@ export class H2Connection implements TurnTask {
 
   endOfTurn(): void {
     this.#flushPlanned = false;
+    this.#writeNext();
+  }
+
+  #writeNext(): void {
     const { session, transport } = this;
-    if (this.#ended || transport.destroyed) return;
-    if (this.#full && !session.closed) {
-      // Only control frames gather here, since the streams wait. A peer that makes us answer without reading
-      // is not read from either.
-      if (session.output.size > this.#sendBuffer) transport.pause();
-      return;
+    if (this.#ended || transport.destroyed || this.#writing !== undefined) return;
+    const piece = session.output.next();
+    if (piece !== undefined) {
+      this.#writing = piece;
+      transport.write(piece.bytes, this.#onWritten);
     }
-    for (const piece of session.output.take()) {
-      this.#writes++;
-      transport.write(piece, this.#onWritten);
-    }
-    // Without needDrain, no drain would follow.
-    this.#full = transport.writableNeedDrain && transport.writableLength > this.#sendBuffer;
-    session.setCongested(this.#full);
-    if (session.closed) this.#finish();
+    this.#holdBack();
+    if (session.closed && session.output.size === 0 && this.#writing === undefined) this.#finish();
+  }
+
+  /** The streams wait while much is in the output, and so does a peer that makes us answer without reading. */
+  #holdBack(): void {
+    const { session, transport } = this;
+    const waiting = session.output.size;
+    if (waiting >= this.#sendBuffer) session.setCongested(true);
+    else if (waiting <= this.#sendBuffer >> 1) session.setCongested(false);
+    const flooded = waiting > 2 * this.#sendBuffer;
+    if (flooded && !session.closed) transport.pause();
+    else if (!flooded && transport.isPaused()) transport.resume();
   }
 
   readonly #onWritten = (): void => {
-    if (--this.#writes === 0 && this.#copies) this.session.output.reuse();
+    const piece = this.#writing;
+    this.#writing = undefined;
+    // Memory of a write that was cut short is not used again.
+    if (piece === undefined || this.transport.destroyed) return;
+    if (this.#ownsBytes) releaseSlab(piece.slab);
+    this.#writeNext();
   };
-
-  #onDrain(): void {
-    if (this.#ended) return;
-    this.#full = false;
-    this.session.setCongested(false);
-    if (this.session.output.size > 0) this.#planFlush();
-    if (this.transport.isPaused()) this.transport.resume();
-  }
 
   #onEnd(): void {
     // Streams that were open are cut off, not ended.
@@ -149,7 +153,6 @@ export class H2Connection implements TurnTask {
       return;
     }
     this.#pingsMissed++;
-    if (this.#writes === 0) this.session.output.shrink();
     this.session.ping();
   }
 

@@ -1,13 +1,14 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
-import { flag, FrameWriter, frameType, h2Error, h2ErrorName } from './frames.ts';
-import { describeFrame, frame, lay, parseFrames, u32 } from './scripted-peer.ts';
+import { largeSlab, smallSlab } from '../slabs.ts';
+import { flag, FrameWriter, frameType, h2Error, h2ErrorName, type Piece } from './frames.ts';
+import { describeFrame, frame, lay, parseFrames, u32, drained } from './scripted-peer.ts';
 
 const written = (write: (writer: FrameWriter) => void): Buffer => {
   const writer = new FrameWriter();
   write(writer);
   const size = writer.size;
-  const bytes = Buffer.concat(writer.take());
+  const bytes = drained(writer);
   assert.equal(bytes.length, size);
   return bytes;
 };
@@ -64,7 +65,7 @@ test('frames come out in order, whatever their size', () => {
     writer.data(i, payload, 0, payload.length);
     expected.push(describeFrame({ type: 0, flags: 0, stream: i, payload }));
   }
-  const frames = parseFrames(Buffer.concat(writer.take()));
+  const frames = parseFrames(drained(writer));
   assert.deepEqual(frames.map(describeFrame), expected);
   for (const { stream, payload } of frames) assert.ok(payload.every((byte) => byte === (stream & 0xff)));
 });
@@ -82,40 +83,25 @@ test('a payload larger than any slab', () => {
   );
 });
 
-test('bytes that were taken stay as they are until reuse', () => {
+test('bytes that were taken stay as they are', () => {
   const writer = new FrameWriter();
   writer.data(1, Buffer.alloc(100, 1), 0, 100);
-  const first = Buffer.concat(writer.take());
-  const kept = writer.take();
-  assert.deepEqual(kept, [], 'nothing is taken twice');
-  writer.data(3, Buffer.alloc(100, 1), 0, 100);
-  const pieces = writer.take();
-  const copy = Buffer.concat(pieces);
+  const taken = writer.next() as Piece;
+  const copy = Buffer.from(taken.bytes);
+  assert.equal(writer.next(), undefined, 'nothing is taken twice');
   writer.data(5, Buffer.alloc(3000, 2), 0, 3000);
-  writer.reuse();
-  assert.deepEqual(Buffer.concat(pieces), copy, 'reuse does nothing while bytes wait');
-  assert.equal(parseFrames(Buffer.concat(writer.take()))[0]?.stream, 5);
-  assert.equal(first.length, 109);
+  assert.deepEqual(taken.bytes, copy);
+  assert.equal(parseFrames(drained(writer))[0]?.stream, 5);
 });
 
-test('reuse fills the same memory again, shrink gives it back', () => {
+test('a few frames take a small slab, much data large ones', () => {
   const writer = new FrameWriter();
-  const memory = (): ArrayBufferLike => {
-    writer.data(1, Buffer.alloc(100_000), 0, 100_000);
-    const [piece] = writer.take();
-    writer.reuse();
-    return (piece as Buffer).buffer;
-  };
-  memory();
-  const slab = memory();
-  assert.equal(memory(), slab);
   writer.settingsAck();
-  writer.shrink();
-  assert.equal(writer.take().length, 1, 'shrink leaves what waits');
-  writer.reuse();
-  writer.shrink();
-  writer.settingsAck();
-  assert.ok((writer.take()[0] as Buffer).buffer.byteLength < 10_000);
+  assert.equal(writer.next()?.slab.length, smallSlab);
+  for (let i = 0; i < 3; i++) writer.data(1, Buffer.alloc(65_536), 0, 65_536);
+  for (let i = 0; i < 3; i++) assert.equal(writer.next()?.slab.length, largeSlab);
+  assert.equal(writer.next(), undefined);
+  assert.equal(writer.size, 0);
 });
 
 test('names of error codes', () => {

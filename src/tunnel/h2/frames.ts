@@ -1,4 +1,5 @@
 // HTTP/2 frames (RFC 9113): numbers, and the writer that lays frames one behind the other for one write.
+import { largeSlab, takeSlab } from '../slabs.ts';
 
 export const frameType = {
   data: 0,
@@ -52,26 +53,48 @@ export const frameHeaderSize = 9;
 export const maxStreamId = 0x7fffffff;
 export const maxWindow = 0x7fffffff;
 
-const smallestSlab = 4 * 1024;
-const largestSlab = 256 * 1024;
+const nothing = Buffer.alloc(0);
+
+/** Bytes to write at once. Release the slab when they are written. */
+export interface Piece {
+  readonly bytes: Buffer;
+  readonly slab: Buffer;
+}
 
 /**
  * Lays frames one behind the other, payloads included, so that a turn's frames are one write. The copy costs
- * less than a vectored write, for which TLS would copy as well. The slab grows with use and can be let go when idle.
+ * less than a vectored write, for which TLS would copy as well. Memory is taken from the pool while bytes wait.
  */
 export class FrameWriter {
-  #sealed: Buffer[] = [];
-  #slab: Buffer = Buffer.allocUnsafeSlow(smallestSlab);
-  #start = 0;
+  readonly #sealed: Piece[] = [];
+  #slab: Buffer = nothing;
   #end = 0;
   /** Bytes that wait. */
   size = 0;
 
+  /** Makes room for so many bytes in one piece; returns where they go. */
+  #reserve(bytes: number): number {
+    if (this.#end + bytes > this.#slab.length) {
+      const first = this.#end === 0 && this.#sealed.length === 0;
+      this.#seal();
+      this.#slab = takeSlab(first ? bytes : Math.max(bytes, largeSlab));
+    }
+    const at = this.#end;
+    this.#end += bytes;
+    this.size += bytes;
+    return at;
+  }
+
+  #seal(): void {
+    if (this.#end > 0) this.#sealed.push({ bytes: this.#slab.subarray(0, this.#end), slab: this.#slab });
+    this.#slab = nothing;
+    this.#end = 0;
+  }
+
   /** Writes a frame's head and reserves its payload; returns the payload's offset in the slab. */
   #begin(type: number, flags: number, stream: number, length: number): number {
-    if (this.#end + frameHeaderSize + length > this.#slab.length) this.#grow(frameHeaderSize + length);
+    let at = this.#reserve(frameHeaderSize + length);
     const slab = this.#slab;
-    let at = this.#end;
     slab[at++] = length >>> 16;
     slab[at++] = length >>> 8;
     slab[at++] = length;
@@ -81,28 +104,12 @@ export class FrameWriter {
     slab[at++] = stream >>> 16;
     slab[at++] = stream >>> 8;
     slab[at++] = stream;
-    this.#end = at + length;
-    this.size += frameHeaderSize + length;
     return at;
   }
 
-  #grow(atLeast: number): void {
-    this.#seal();
-    const doubled = Math.min(largestSlab, this.#slab.length * 2);
-    this.#slab = Buffer.allocUnsafeSlow(Math.max(doubled, atLeast));
-    this.#start = this.#end = 0;
-  }
-
-  #seal(): void {
-    if (this.#end > this.#start) this.#sealed.push(this.#slab.subarray(this.#start, this.#end));
-    this.#start = this.#end;
-  }
-
   raw(bytes: Buffer): void {
-    if (this.#end + bytes.length > this.#slab.length) this.#grow(bytes.length);
-    bytes.copy(this.#slab, this.#end);
-    this.#end += bytes.length;
-    this.size += bytes.length;
+    const at = this.#reserve(bytes.length);
+    bytes.copy(this.#slab, at);
   }
 
   /** The chunk's bytes from `start` to `end` as one DATA frame. */
@@ -167,25 +174,11 @@ export class FrameWriter {
     text.copy(this.#slab, at + 8);
   }
 
-  /** All that waits, in order. The bytes stay untouched until `reuse`. */
-  take(): Buffer[] {
-    this.#seal();
-    const pieces = this.#sealed;
-    this.#sealed = [];
-    this.size = 0;
-    return pieces;
-  }
-
-  /** Every piece that was taken has been written: the slab may be filled from its start again. */
-  reuse(): void {
-    if (this.size > 0) return;
-    this.#start = this.#end = 0;
-  }
-
-  /** Gives a large slab back while nothing happens. */
-  shrink(): void {
-    if (this.size > 0 || this.#slab.length === smallestSlab) return;
-    this.#slab = Buffer.allocUnsafeSlow(smallestSlab);
-    this.#start = this.#end = 0;
+  /** The first piece that waits. */
+  next(): Piece | undefined {
+    if (this.#sealed.length === 0) this.#seal();
+    const piece = this.#sealed.shift();
+    if (piece !== undefined) this.size -= piece.bytes.length;
+    return piece;
   }
 }

@@ -1,9 +1,16 @@
 // For tests: HTTP/2 frames laid by hand, and a session whose other side is a script.
-import { flag, frameHeaderSize, frameType, preface } from './frames.ts';
+import { flag, frameHeaderSize, frameType, preface, type FrameWriter } from './frames.ts';
 import { HpackDecoder, HpackEncoder, type HeaderList } from './hpack.ts';
 import type { SessionFailure, SessionSettings } from './session-interface.ts';
 import { H2Session } from './session.ts';
 import type { H2Stream, StreamFailure, StreamSink } from './stream.ts';
+
+/** All that waits in a writer. The memory is not given back: what a test holds must stay as it is. */
+export function drained(writer: FrameWriter): Buffer {
+  const pieces: Buffer[] = [];
+  for (let piece = writer.next(); piece !== undefined; piece = writer.next()) pieces.push(piece.bytes);
+  return Buffer.concat(pieces);
+}
 
 export interface Frame {
   readonly type: number;
@@ -213,8 +220,7 @@ export class ScriptedPeer {
 
   /** What the session has laid since the last call. The transport is as empty as the output then. */
   frames(): Frame[] {
-    const bytes = Buffer.concat(this.session.output.take());
-    this.session.output.reuse();
+    const bytes = drained(this.session.output);
     this.session.setCongested(false);
     return parseFrames(bytes);
   }

@@ -3,7 +3,7 @@ import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import { patternAt, PatternCheck } from './byte-pattern.ts';
 import { flag, frameType, h2Error } from './frames.ts';
-import { lay, type RecordingSink, ScriptedPeer } from './scripted-peer.ts';
+import { lay, type RecordingSink, ScriptedPeer, drained } from './scripted-peer.ts';
 
 /** A client with one open stream, and what it has laid so far taken away. */
 function opened(options: ConstructorParameters<typeof ScriptedPeer>[1] = {}): {
@@ -178,7 +178,7 @@ test('a transport that takes no more: data waits in its stream, control frames d
   assert.equal(sink.stream.write(Buffer.alloc(500)), false);
   sink.stream.end();
   peer.feed(lay.ping(), lay.credit(0, 1000), lay.credit(1, 1000), lay.settings([4, 100_000]));
-  const bytes = Buffer.concat(peer.session.output.take());
+  const bytes = drained(peer.session.output);
   assert.equal(bytes.length, 17 + 9, 'an answer to PING and one to SETTINGS');
   peer.session.setCongested(false);
   assert.deepEqual(peer.sent(), ['data 1 1000 bytes', 'data 1 500 bytes', 'data 1 "" end']);

@@ -11,6 +11,7 @@ import {
   parseFrames,
   ScriptedPeer,
   smallSettings,
+  drained,
 } from './scripted-peer.ts';
 import { H2Session } from './session.ts';
 
@@ -35,7 +36,7 @@ test('greeting of a client', () => {
 
 test('greeting of a server: no preface, and its limit of streams', () => {
   const peer = new ScriptedPeer('server', { silent: true });
-  const bytes = Buffer.concat(peer.session.output.take());
+  const bytes = drained(peer.session.output);
   assert.notDeepEqual(bytes.subarray(0, 4), preface.subarray(0, 4));
   assert.deepEqual(
     bytes.subarray(9, 33),
@@ -186,11 +187,11 @@ test('server: over the limit of streams, the next one is refused', () => {
 
 test('server without a handler refuses all', () => {
   const session = new H2Session('server', smallSettings, { flush() {}, closed() {} });
-  session.output.take();
+  drained(session.output);
   const block = new HpackEncoder().encode(connectRequest);
   for (const bytes of [preface, lay.settings(), lay.headers(1, block), lay.data(1, 'x')])
     session.receive(bytes);
-  const frames = parseFrames(Buffer.concat(session.output.take()));
+  const frames = parseFrames(drained(session.output));
   assert.deepEqual(frames.map(describeFrame), ['settings ack', 'rstStream 1 7']);
   assert.equal(session.streams.size, 0);
 });
