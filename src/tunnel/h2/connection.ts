@@ -74,18 +74,19 @@ export class H2Connection implements TurnTask {
 
   endOfTurn(): void {
     this.#flushPlanned = false;
+    if (this.#ended || this.transport.destroyed) return;
     this.#writeNext();
+    this.#holdBack();
   }
 
   #writeNext(): void {
     const { session, transport } = this;
-    if (this.#ended || transport.destroyed || this.#writing !== undefined) return;
+    if (this.#writing !== undefined) return;
     const piece = session.output.next();
     if (piece !== undefined) {
       this.#writing = piece;
       transport.write(piece.bytes, this.#onWritten);
     }
-    this.#holdBack();
     if (session.closed && session.output.size === 0 && this.#writing === undefined) this.#finish();
   }
 
@@ -106,7 +107,9 @@ export class H2Connection implements TurnTask {
     // Memory of a write that was cut short is not used again.
     if (piece === undefined || this.transport.destroyed) return;
     if (this.#ownsBytes) releaseSlab(piece.slab);
+    if (this.#ended) return;
     this.#writeNext();
+    this.#holdBack();
   };
 
   #onEnd(): void {
