@@ -26,3 +26,8 @@ export { applyManifests, ManifestError, readManifests, type SourcedManifest } fr
 export { waitForWorkloads } from './wait-workloads.ts';
 export { inNetns, run as runTool, toolPath, type CommandResult } from './command.ts';
 export { attach } from './attach.ts';
+export { execInPod, podNetns, type PodTarget } from './exec-in-pod.ts';
+export { PacketCapture } from './tour/packet-capture.ts';
+export { playTour, type TourOptions } from './tour/play-tour.ts';
+export { expectThat, logFields, TourError, TourLab } from './tour/tour-lab.ts';
+export type { Narrator } from './tour/tour-steps.ts';

@@ -20,6 +20,8 @@ export interface LabConfig {
   readonly nodes: number;
   readonly families: readonly IpFamily[];
   readonly mesh: MeshOptions;
+  /** The tour's own lab: the next tour may take it down. */
+  readonly purpose?: 'demo';
   /** Port on 127.0.0.1 by which the host reaches the API; chosen at the first `up`. */
   readonly apiPort: number;
 }
@@ -29,6 +31,7 @@ export interface LabRequest {
   readonly nodes?: number | undefined;
   readonly families?: readonly IpFamily[] | undefined;
   readonly mesh?: MeshOptions | undefined;
+  readonly purpose?: 'demo';
 }
 
 export const maxNodes = 16;
@@ -68,6 +71,7 @@ export function mergeRequest(
       nodes: request.nodes ?? 3,
       families: request.families ?? ['IPv4'],
       mesh: request.mesh ?? { enabled: true },
+      ...(request.purpose === undefined ? {} : { purpose: request.purpose }),
       apiPort,
     };
   if (request.nodes !== undefined && request.nodes !== existing.nodes)

@@ -1,0 +1,88 @@
+// The tour from an empty machine to an empty machine.
+import { KubeClient } from '#/kube/index.ts';
+import { applyManifests, readManifests } from '../apply-manifests.ts';
+import { labDown, leftovers } from '../down.ts';
+import { readLabConfig } from '../lab-state.ts';
+import type { LabPaths } from '../paths.ts';
+import { labUp } from '../up.ts';
+import { waitForWorkloads } from '../wait-workloads.ts';
+import { expectThat, TourLab } from './tour-lab.ts';
+import {
+  acrossNodes,
+  before,
+  denyOne,
+  enrol,
+  fromOutside,
+  leave,
+  peerAddresses,
+  sameNode,
+  strict,
+  type Narrator,
+  type TourContext,
+} from './tour-steps.ts';
+
+export interface TourOptions {
+  readonly paths: LabPaths;
+  readonly aura: string;
+  readonly samples: string;
+  readonly tell: Narrator;
+  /** Aborted: the tour ends at the next moment that allows it, and the lab is taken down. */
+  readonly signal: AbortSignal;
+}
+
+const steps: readonly ((context: TourContext) => Promise<void> | void)[] = [
+  before,
+  enrol,
+  sameNode,
+  acrossNodes,
+  fromOutside,
+  denyOne,
+  strict,
+  peerAddresses,
+  leave,
+];
+
+/** Plays everything, and takes the lab down however it ends. Throws TourError if a check does not hold. */
+export async function playTour(options: TourOptions): Promise<void> {
+  const { paths, aura, samples, tell, signal } = options;
+  const existing = readLabConfig(paths);
+  if (existing !== undefined && existing.purpose !== 'demo')
+    throw new Error(
+      `there is a lab in ${paths.home}, and the tour would take it down: set AURA_HOME to another folder, or run 'aura lab down' first`,
+    );
+  // What a tour that was killed has left.
+  if (existing !== undefined) await labDown({ paths, progress: () => {} });
+  // Whatever is under way when the signal comes is given up; its outcome no longer matters.
+  const aborted = new Promise<never>((_, reject) => {
+    signal.addEventListener('abort', () => reject(signal.reason as Error), { once: true });
+  });
+  aborted.catch(() => {});
+  const orAbort = <T>(work: Promise<T>): Promise<T> => Promise.race([work, aborted]);
+  try {
+    signal.throwIfAborted();
+    tell.step(0, 'The lab: three nodes in network namespaces, a Kubernetes API, the mesh');
+    tell.command('aura lab up -f samples/ambient-demo.yaml');
+    // Ends by itself when the signal comes, and gives the lab's lock back.
+    await labUp({
+      paths,
+      aura,
+      request: { purpose: 'demo' },
+      progress: (text) => tell.show(text),
+      signal,
+    });
+    using client = KubeClient.fromKubeconfig(paths.kubeconfig, { userAgent: 'aura-demo' });
+    const manifests = readManifests([`${samples}/ambient-demo.yaml`, `${samples}/tour/clients.yaml`]);
+    const applied = await orAbort(applyManifests(client, manifests, 'aura-demo'));
+    await orAbort(waitForWorkloads(client, applied, (text) => tell.show(text)));
+    const context: TourContext = { lab: new TourLab(paths, client), tell, samples };
+    for (const step of steps) await orAbort(Promise.resolve(step(context)));
+  } finally {
+    tell.say('');
+    tell.command('aura lab down');
+    await labDown({ paths, progress: () => {} });
+    const left = await leftovers(paths);
+    if (left.length > 0) tell.show(`left behind: ${left.join(', ')}`);
+    expectThat(left.length === 0, `nothing should be left of the lab, but there is: ${left.join(', ')}`);
+    tell.show('no namespace, link, rule, mount or process of the lab is left');
+  }
+}
