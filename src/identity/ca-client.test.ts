@@ -1,5 +1,7 @@
 import assert from 'node:assert/strict';
+import { once } from 'node:events';
 import { mkdtempSync, rmSync, writeFileSync } from 'node:fs';
+import { createServer, type AddressInfo, type Socket } from 'node:net';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { after, before, suite, test } from 'node:test';
@@ -152,6 +154,22 @@ suite('the CA client', () => {
     const ca = client({ address: `http://127.0.0.1:${port}`, deadlineMs: 50 });
     await assert.rejects(ca.createCertificate('', 0), /DEADLINE_EXCEEDED/);
   });
+});
+
+test('a host that takes connections and says nothing gets a new one for the next call, and keeps none', async () => {
+  const silent = createServer((socket) => socket.resume()).listen(0, '127.0.0.1');
+  await once(silent, 'listening');
+  const ca = client({
+    address: `http://127.0.0.1:${(silent.address() as AddressInfo).port}`,
+    deadlineMs: 30,
+  });
+  for (let i = 0; i < 2; i++) {
+    const accepted = once(silent, 'connection') as Promise<[Socket]>;
+    await assert.rejects(ca.createCertificate('', 0), /DEADLINE_EXCEEDED/);
+    const [socket] = await accepted;
+    if (!socket.closed) await once(socket, 'close');
+  }
+  silent.close();
 });
 
 suite('the certificate service', () => {

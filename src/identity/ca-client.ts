@@ -1,12 +1,11 @@
 // The client of istio.v1.auth.IstioCertificateService.
-import type { Client } from '@grpc/grpc-js';
 import type { Identity } from '#/model/index.ts';
 import {
   createCertificateMethodPath,
   decodeCertificateResponse,
   encodeCertificateRequest,
 } from '#/wire/index.ts';
-import { callHeaders, openChannel } from './control-channel.ts';
+import { callHeaders, openChannel, type ControlChannel } from './control-channel.ts';
 import { isServiceError, RpcError, statusName, toMetadata } from './rpc.ts';
 
 export interface CaClientOptions {
@@ -24,9 +23,12 @@ export interface CaClientOptions {
   readonly deadlineMs?: number;
 }
 
+// A channel whose host has fallen silent would keep every later call waiting as well: it is dropped.
+const deadlineExceeded = 4;
+
 export class CaClient implements Disposable {
   readonly #options: CaClientOptions;
-  #channel: { client: Client; root: Uint8Array | undefined } | undefined;
+  #channel: { open: ControlChannel; root: Uint8Array | undefined } | undefined;
 
   constructor(options: CaClientOptions) {
     this.#options = options;
@@ -45,7 +47,7 @@ export class CaClient implements Disposable {
       ttlSeconds,
       ...(impersonate !== undefined && { impersonatedIdentity: impersonate }),
     });
-    const client = this.#client();
+    const { client } = this.#connect();
     return new Promise((resolve, reject) => {
       client.makeUnaryRequest(
         createCertificateMethodPath,
@@ -56,14 +58,17 @@ export class CaClient implements Disposable {
         { deadline: Date.now() + deadlineMs },
         (error, chain) => {
           if (error === null && chain !== undefined) resolve(chain);
-          else reject(this.#named(error));
+          else {
+            if (error?.code === deadlineExceeded) this[Symbol.dispose]();
+            reject(this.#named(error));
+          }
         },
       );
     });
   }
 
   [Symbol.dispose](): void {
-    this.#channel?.client.close();
+    this.#channel?.open.close();
     this.#channel = undefined;
   }
 
@@ -74,19 +79,19 @@ export class CaClient implements Disposable {
     return new RpcError(name, `${where}: ${name}: ${error.details}`);
   }
 
-  #client(): Client {
+  #connect(): ControlChannel {
     const { address, altHostname } = this.#options;
     const root = this.#options.rootCert();
     const current = this.#channel;
-    if (current !== undefined && sameBytes(current.root, root)) return current.client;
-    current?.client.close();
-    const client = openChannel({
+    if (current !== undefined && sameBytes(current.root, root)) return current.open;
+    current?.open.close();
+    const open = openChannel({
       address,
       rootCert: root,
       ...(altHostname !== undefined && { altHostname }),
     });
-    this.#channel = { client, root };
-    return client;
+    this.#channel = { open, root };
+    return open;
   }
 }
 

@@ -35,8 +35,14 @@ const channelOptions: ClientOptions = {
   'grpc.service_config_disable_resolution': 1,
 };
 
+/** A channel that leaves nothing behind. */
+export interface ControlChannel {
+  readonly client: Client;
+  close(): void;
+}
+
 /** Throws TypeError if the address is not a URL with the scheme http or https, RangeError or Error on bad roots. */
-export function openChannel(target: ChannelTarget): Client {
+export function openChannel(target: ChannelTarget): ControlChannel {
   const { protocol, hostname, port } = parseAddress(target.address);
   const host = hostname.replace(/^\[(.*)\]$/, '$1');
   const options = { ...channelOptions };
@@ -60,7 +66,47 @@ export function openChannel(target: ChannelTarget): Client {
     if (parseIpBytes(host) !== undefined)
       options['grpc.ssl_target_name_override'] = target.altHostname ?? 'address.invalid';
   }
-  return new Client(`dns:${hostname}:${port}`, channel, options);
+  const sockets = trackSockets(channel);
+  const client = new Client(`dns:${hostname}:${port}`, channel, options);
+  return {
+    client,
+    close() {
+      client.close();
+      setTimeout(() => {
+        for (const socket of sockets) socket.destroy();
+      }, closingMs).unref();
+    },
+  };
+}
+
+/** What a connection may take to end in good order. */
+const closingMs = 500;
+
+/**
+ * grpc-js has no limit for the handshakes of TLS and HTTP/2, and forgets a connection that is in one when its channel
+ * is closed: a host that takes connections and says nothing would collect one for every attempt.
+ */
+function trackSockets(channel: ChannelCredentials): ReadonlySet<Destroyable> {
+  const sockets = new Set<Destroyable>();
+  const create = channel._createSecureConnector.bind(channel);
+  channel._createSecureConnector = (...args) => {
+    const connector = create(...args);
+    return {
+      connect(socket) {
+        sockets.add(socket);
+        socket.once('close', () => sockets.delete(socket));
+        return connector.connect(socket);
+      },
+      waitForReady: () => connector.waitForReady(),
+      getCallCredentials: () => connector.getCallCredentials(),
+      destroy: () => connector.destroy(),
+    };
+  };
+  return sockets;
+}
+
+interface Destroyable {
+  destroy(): void;
 }
 
 function parseAddress(address: string): { protocol: string; hostname: string; port: string } {

@@ -78,6 +78,7 @@ function secured(
       socket.off(event, onSecure);
       socket.off('error', onError);
       socket.off('_tlsError', onError);
+      socket.off('end', onClose);
       socket.off('close', onClose);
     };
     const fail = (error: unknown) => {
@@ -107,6 +108,8 @@ function secured(
     socket.on('error', onError);
     // A server's handshake faults come under this name as long as no tls.Server has the socket.
     socket.on('_tlsError', onError);
+    // A peer that ends half-way has nothing to wait for; with half-open sockets, `close` would not follow.
+    socket.once('end', onClose);
     socket.once('close', onClose);
   });
 }

@@ -12,7 +12,14 @@ export {
 export * from './certificate-authority.ts';
 export * from './certificate-manager.ts';
 export * from './certificate-service.ts';
-export { callHeaders, openChannel, rootSource, tokenSource, type ChannelTarget } from './control-channel.ts';
+export {
+  callHeaders,
+  openChannel,
+  rootSource,
+  tokenSource,
+  type ChannelTarget,
+  type ControlChannel,
+} from './control-channel.ts';
 export * from './csr.ts';
 export * from './handshake.ts';
 export * from './rpc.ts';

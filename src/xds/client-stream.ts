@@ -36,6 +36,7 @@ export function readToEnd(
   client: Client,
   stream: ClientStream,
   on: { connected(): void; data(bytes: Buffer): void },
+  connectTimeoutMs: number,
   signal: AbortSignal,
 ): Promise<StreamEnd> {
   return new Promise((resolve) => {
@@ -72,8 +73,6 @@ export function readToEnd(
     else signal.addEventListener('abort', onAbort, { once: true });
   });
 }
-
-const connectTimeoutMs = 5_000;
 
 // The texts of grpc-js for calls that never had a connection.
 const noConnection = /^(No connection established|Name resolution failed)/;

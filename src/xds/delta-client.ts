@@ -1,5 +1,5 @@
 // The client of delta xDS: connects, subscribes, hands pushes over, answers, and connects again.
-import { callHeaders, openChannel, toMetadata } from '#/identity/index.ts';
+import { callHeaders, openChannel, toMetadata, type ControlChannel } from '#/identity/index.ts';
 import { errorText } from '#/errors/index.ts';
 import { backoffDelay, systemClock, type Clock, type Logger } from '#/kit/index.ts';
 import { decodeDeltaResponse, encodeDeltaRequest, type JsonObject } from '#/wire/index.ts';
@@ -29,6 +29,8 @@ export interface DeltaClientOptions {
   readonly log: Logger;
   readonly clock?: Clock;
   readonly random?: () => number;
+  /** Default 5 000. */
+  readonly connectTimeoutMs?: number;
   /**
    * Takes a push and returns what it refuses: those keep their last good form and are answered with a NACK, the
    * others count as accepted. A throw refuses the whole push.
@@ -141,21 +143,23 @@ export class DeltaClient {
 
   async #connectOnce(signal: AbortSignal): Promise<StreamEnd> {
     const { address, altHostname, metadata, log } = this.#options;
-    let client: ReturnType<typeof openChannel> | undefined;
+    let channel: ControlChannel | undefined;
     try {
-      client = openChannel({
+      channel = openChannel({
         address,
         rootCert: this.#options.rootCert(),
         ...(altHostname !== undefined && { altHostname }),
       });
       const token = await this.#options.token();
+      const { client } = channel;
       const stream = openStream(client, toMetadata(callHeaders(token, metadata)));
       this.#stream = stream;
       const connected = (): void => {
         this.#enter('connected');
         log.info('xds connected', { address });
       };
-      const ended = readToEnd(client, stream, { connected, data: (bytes) => this.#receive(bytes) }, signal);
+      const on = { connected, data: (bytes: Buffer) => this.#receive(bytes) };
+      const ended = readToEnd(client, stream, on, this.#options.connectTimeoutMs ?? 5_000, signal);
       this.#subscribeAll();
       return await ended;
     } catch (error) {
@@ -163,7 +167,7 @@ export class DeltaClient {
       return { kind: 'connect', reason: errorText(error) };
     } finally {
       this.#stream = undefined;
-      client?.close();
+      channel?.close();
     }
   }
 
