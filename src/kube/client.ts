@@ -184,19 +184,31 @@ export class KubeClient {
   }
 
   /** All objects, page by page, so that no answer grows with the cluster. */
+  async *pages<T extends KubeObject>(
+    resource: Resource<T>,
+    options: ListOptions = {},
+  ): AsyncGenerator<ListResult<T>> {
+    let page: ListResult<T> = await this.list(resource, { limit: 500, ...options });
+    yield page;
+    while (page.continue !== undefined) {
+      const { resourceVersion: _rv, resourceVersionMatch: _match, ...rest } = options;
+      page = await this.list(resource, { limit: 500, ...rest, continue: page.continue });
+      yield page;
+    }
+  }
+
+  /** The same in one list. */
   async listAll<T extends KubeObject>(
     resource: Resource<T>,
     options: ListOptions = {},
   ): Promise<ListResult<T>> {
     const items: T[] = [];
-    let page: ListResult<T> = await this.list(resource, { limit: 500, ...options });
-    items.push(...page.items);
-    while (page.continue !== undefined) {
-      const { resourceVersion: _rv, resourceVersionMatch: _match, ...rest } = options;
-      page = await this.list(resource, { limit: 500, ...rest, continue: page.continue });
+    let resourceVersion = '';
+    for await (const page of this.pages(resource, options)) {
       items.push(...page.items);
+      ({ resourceVersion } = page);
     }
-    return { items, resourceVersion: page.resourceVersion };
+    return { items, resourceVersion };
   }
 
   /**

@@ -133,19 +133,23 @@ export class Informer<T extends KubeObject = DynamicObject> {
   async #list(signal: AbortSignal): Promise<void> {
     this.#state = 'listing';
     const { namespace, labelSelector, fieldSelector } = this.#options;
-    const answer = await this.#client.listAll(this.resource, {
+    const gone = new Set(this.#objects.keys());
+    let resourceVersion = '';
+    // Each page is cut down to what is kept before the next comes: whole, a large cluster would not fit.
+    for await (const page of this.#client.pages(this.resource, {
       namespace,
       labelSelector,
       fieldSelector,
       signal,
-    });
-    const gone = new Set(this.#objects.keys());
-    for (const object of answer.items) {
-      gone.delete(objectKey(object.metadata.namespace, object.metadata.name));
-      this.#put(object);
+    })) {
+      for (const object of page.items) {
+        gone.delete(objectKey(object.metadata.namespace, object.metadata.name));
+        this.#put(object);
+      }
+      ({ resourceVersion } = page);
     }
     for (const key of gone) this.#remove(key);
-    this.#resourceVersion = answer.resourceVersion;
+    this.#resourceVersion = resourceVersion;
     this.#synced.resolve();
   }
 
