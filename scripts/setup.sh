@@ -21,6 +21,10 @@ script bsdutils
 ps procps
 openssl openssl
 kubectl kubernetes-client'
+# `setup.sh bench`: what the benches call besides.
+[ "${1-}" != bench ] || wanted="$wanted
+iperf3 iperf3
+wrk wrk"
 PATH=$PATH:/usr/sbin:/sbin
 missing=$(echo "$wanted" | while read -r what package; do
   case $what in
