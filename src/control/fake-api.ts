@@ -133,10 +133,23 @@ export class FakeApi implements AsyncDisposable {
   }
 
   client(): KubeClient {
-    return KubeClient.fromConfig({
-      server: `https://127.0.0.1:${this.#port}`,
-      ca: this.#ca,
-      namespace: 'default',
+    return KubeClient.fromConfig({ server: this.url, ca: this.#ca, namespace: 'default' });
+  }
+
+  get url(): string {
+    return `https://127.0.0.1:${this.#port}`;
+  }
+
+  /** A kubeconfig file's contents. */
+  kubeconfig(): string {
+    const ca = Buffer.from(this.#ca).toString('base64');
+    return JSON.stringify({
+      apiVersion: 'v1',
+      kind: 'Config',
+      clusters: [{ name: 'fake', cluster: { server: this.url, 'certificate-authority-data': ca } }],
+      users: [{ name: 'fake', user: {} }],
+      contexts: [{ name: 'fake', context: { cluster: 'fake', user: 'fake' } }],
+      'current-context': 'fake',
     });
   }
 
@@ -252,8 +265,7 @@ export class FakeApi implements AsyncDisposable {
         (at.namespace === undefined || object.metadata.namespace === at.namespace) && select(object);
       if (url.searchParams.get('watch') === 'true') this.#watch(at.collection, url, matches, response);
       else {
-        const items = [...this.#collection(at.collection).values()].filter(matches);
-        send(200, { metadata: { resourceVersion: String(this.#version) }, items });
+        this.#list(at.collection, url, matches, send);
       }
       return;
     }
@@ -297,6 +309,33 @@ export class FakeApi implements AsyncDisposable {
       // Apply is taken as a merge in which lists of conditions are merged by type.
       else send(200, this.put(at.collection, patched(old, body, applies)));
     }
+  }
+
+  /** In pages, as clients ask for. Objects that come or go between pages are not looked after. */
+  #list(
+    collection: string,
+    url: URL,
+    matches: (object: FakeObject) => boolean,
+    send: (code: number, body: unknown) => void,
+  ): void {
+    const from = Number(url.searchParams.get('continue') ?? 0);
+    const limit = Number(url.searchParams.get('limit') ?? 0) || Number.POSITIVE_INFINITY;
+    const items: FakeObject[] = [];
+    let at = 0;
+    let more = false;
+    for (const object of this.#collection(collection).values()) {
+      if (at++ < from) continue;
+      if (items.length >= limit) {
+        more = true;
+        at--;
+        break;
+      }
+      if (matches(object)) items.push(object);
+    }
+    send(200, {
+      metadata: { resourceVersion: String(this.#version), ...(more ? { continue: String(at) } : {}) },
+      items,
+    });
   }
 
   #watch(
