@@ -1,7 +1,7 @@
 // Services: virtual addresses and node ports are given out here, as the API server of a real cluster does.
 import { cidrContains, formatIp, parseCidr, parseIpBytes, type Cidr } from '#/kit/index.ts';
 import { causeInvalid, causeRequired, invalid, type Cause } from '../api-error.ts';
-import { digList, digText, isObject, type Item, type Json, type JsonObject } from '../json.ts';
+import { digList, digText, equal, isObject, type Item, type Json, type JsonObject } from '../json.ts';
 import type { KindRules, ServiceAddresses } from './kind.ts';
 import { portCauses } from './pod.ts';
 
@@ -101,6 +101,14 @@ export class ServiceAllocator implements ServiceAddresses {
     const wasExternal = before['type'] === 'ExternalName';
     const isExternal = spec['type'] === 'ExternalName';
     if (!wasExternal && !isExternal) {
+      // One of the two names was changed and the other left as it was read: the change is what is meant.
+      const first = digText(spec, 'clusterIP');
+      if (
+        first !== '' &&
+        first !== digText(before, 'clusterIP') &&
+        equal(spec['clusterIPs'], before['clusterIPs'])
+      )
+        spec['clusterIPs'] = [first];
       // Left out means unchanged.
       if (digText(spec, 'clusterIP') === '' && digList(spec, 'clusterIPs').length === 0) {
         for (const key of ['clusterIP', 'clusterIPs']) if (before[key] !== undefined) spec[key] = before[key];

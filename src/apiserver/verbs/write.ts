@@ -216,13 +216,18 @@ export class Writer {
       this.#keepSystemFields(item, old);
       const tracked = item.metadata.managedFields;
       this.#prepareUpdate(kind, item, old, subresource);
-      const admission = this.#admissionOf(request, 'UPDATE', subresource, item, old);
-      const mutated = this.admission?.mutate(admission);
-      if (mutated !== undefined) item = this.#afterWebhooks(kind, await mutated, item);
-      this.#countGeneration(kind, item, old);
-      this.#validate(kind, item, old);
-      const checked = this.admission?.validate({ ...admission, item });
-      if (checked !== undefined) await checked;
+      try {
+        const admission = this.#admissionOf(request, 'UPDATE', subresource, item, old);
+        const mutated = this.admission?.mutate(admission);
+        if (mutated !== undefined) item = this.#afterWebhooks(kind, await mutated, item);
+        this.#countGeneration(kind, item, old);
+        this.#validate(kind, item, old);
+        const checked = this.admission?.validate({ ...admission, item });
+        if (checked !== undefined) await checked;
+      } catch (error) {
+        this.#undo(kind, item, old);
+        throw error;
+      }
       item.metadata.managedFields = tracked ?? [];
       trackFields(kind, old, item, { ...this.#origin(request, origin), subresource });
       if (collection.get(namespace, name) !== before) {
