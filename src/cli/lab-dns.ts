@@ -10,7 +10,7 @@ export function registerLabDns(program: Command): void {
     .description('run the cluster DNS of a lab')
     .option('--kubeconfig <file>', 'the Kubernetes API; in a pod: its own service account')
     .option('--domain <domain>', 'the cluster domain', 'cluster.local')
-    .option('--host <address>', 'to listen on', '::')
+    .option('--host <addresses>', 'to listen on, divided by commas', '::')
     .option('--port <port>', 'to listen on', '53')
     .option('--health-port <port>', 'of /health and /ready', '8181')
     .action(
@@ -30,7 +30,7 @@ export function registerLabDns(program: Command): void {
         const running = await startDnsProgram({
           client,
           domain: flags.domain,
-          host: flags.host,
+          hosts: flags.host.split(','),
           port: Number(flags.port),
           healthPort: Number(flags.healthPort),
           log,

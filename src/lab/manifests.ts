@@ -113,7 +113,8 @@ export function dnsManifests(plan: AddressPlan): Manifest[] {
               {
                 name: 'coredns',
                 image: 'aura/aura',
-                args: ['lab-dns', '--domain', clusterDomain],
+                args: ['lab-dns', '--domain', clusterDomain, '--host', '$(POD_IPS)'],
+                env: [field('POD_IPS', 'status.podIPs')],
                 ports: [
                   { name: 'dns', containerPort: 53, protocol: 'UDP' },
                   { name: 'dns-tcp', containerPort: 53, protocol: 'TCP' },

@@ -18,7 +18,11 @@ import { DnsServer } from './dns-server.ts';
 export interface DnsProgramOptions {
   readonly client: KubeClient;
   readonly domain: string;
-  readonly host: string;
+  /**
+   * Addresses to listen on. On a node they must be named: an answer over UDP from a wildcard socket leaves with
+   * the address of the link to the pod, and the pod waits for one from the node.
+   */
+  readonly hosts: readonly string[];
   readonly port: number;
   /** Port of /ready. */
   readonly healthPort: number;
@@ -30,7 +34,7 @@ export interface DnsProgram extends AsyncDisposable {
 }
 
 export async function startDnsProgram(options: DnsProgramOptions): Promise<DnsProgram> {
-  const { client, domain, host, port, log } = options;
+  const { client, domain, hosts, port, log } = options;
   const abort = new AbortController();
   const serviceInformer = new Informer(client, services, { log });
   const sliceInformer = new Informer(client, endpointSlices, { log });
@@ -64,20 +68,20 @@ export async function startDnsProgram(options: DnsProgramOptions): Promise<DnsPr
     const ok = request.url === '/health' || (request.url === '/ready' && ready);
     response.writeHead(ok ? 200 : 503).end(ok ? 'OK' : 'not ready');
   });
-  health.listen(options.healthPort, host);
+  health.listen(options.healthPort, hosts.some((host) => host.includes(':')) ? '::' : '0.0.0.0');
   for (const informer of [serviceInformer, sliceInformer, namespaceInformer]) informer.start(abort.signal);
   await Promise.all([serviceInformer.synced, sliceInformer.synced, namespaceInformer.synced]);
   // Only now: a name that is asked for before the list is in must wait, not be denied.
-  const server = new DnsServer({ view, domain, host, port, log });
-  const bound = await server.start();
+  const servers = hosts.map((host) => new DnsServer({ view, domain, host, port, log }));
+  const bound = (await Promise.all(servers.map((server) => server.start())))[0] ?? port;
   ready = true;
-  log.info('serving', { domain, port: bound, services: serviceInformer.size });
+  log.info('serving', { domain, hosts: hosts.join(','), port: bound, services: serviceInformer.size });
   return {
     port: bound,
     async [Symbol.asyncDispose]() {
       abort.abort(new Error('ended'));
       health.close();
-      await server[Symbol.asyncDispose]();
+      await Promise.all(servers.map((server) => server[Symbol.asyncDispose]()));
     },
   };
 }
