@@ -65,23 +65,26 @@ export class DeltaServer<Caller> implements Disposable {
     this.#debouncer = new Debouncer(options.debounce ?? { afterMs: 100, maxMs: 10_000 }, clock, () =>
       this.#push(),
     );
-    for (const [typeUrl, source] of options.sources) {
-      const limit = options.maxLoggedNames ?? 500_000;
-      this.#feeds.set(typeUrl, new TypeFeed(typeUrl, source, limit, () => this.#debouncer.touch()));
-      this.#stats.set(typeUrl, { pushes: 0, resources: 0, removed: 0, bytes: 0, nacks: 0 });
-    }
     const instance = crypto.randomUUID();
     let responses = 0;
+    const feedOptions = {
+      clock,
+      identifier: options.identifier ?? 'aura',
+      nonce: () => `${++responses}/${instance}`,
+      maxLoggedNames: options.maxLoggedNames ?? 500_000,
+    };
+    for (const [typeUrl, source] of options.sources) {
+      this.#feeds.set(typeUrl, new TypeFeed(typeUrl, source, feedOptions, () => this.#debouncer.touch()));
+      this.#stats.set(typeUrl, { pushes: 0, resources: 0, removed: 0, bytes: 0, nacks: 0 });
+    }
     this.#host = {
       feeds: this.#feeds,
       budget: new WriteBudget(options.maxUnsentBytes ?? 128 * mebibyte),
-      identifier: options.identifier ?? 'aura',
       writeTimeoutMs: options.writeTimeoutMs ?? 60_000,
       clock,
       log: options.log,
-      nonce: () => `${++responses}/${instance}`,
       implicitGroups: (typeUrl, node) => options.implicitGroups?.(typeUrl, node) ?? [],
-      onSent: (typeUrl, batch, bytes) => this.#count(typeUrl, batch, bytes),
+      onSent: (typeUrl, batch) => this.#count(typeUrl, batch),
       onNack: (_connection, typeUrl) => {
         const stats = this.#stats.get(typeUrl);
         if (stats !== undefined) stats.nacks++;
@@ -173,13 +176,13 @@ export class DeltaServer<Caller> implements Disposable {
     }
   }
 
-  #count(typeUrl: string, batch: Batch, bytes: number): void {
+  #count(typeUrl: string, batch: Batch): void {
     const stats = this.#stats.get(typeUrl);
     if (stats === undefined) return;
     stats.pushes++;
     stats.resources += batch.resources;
     stats.removed += batch.removed;
-    stats.bytes += bytes;
+    stats.bytes += batch.bytes.length;
   }
 }
 

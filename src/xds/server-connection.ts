@@ -3,13 +3,7 @@
 import { Metadata } from '@grpc/grpc-js';
 import { RpcError } from '#/identity/index.ts';
 import type { Clock, Logger } from '#/kit/index.ts';
-import {
-  decodeDeltaRequest,
-  encodeResponseHead,
-  WireError,
-  type DeltaDiscoveryRequest,
-  type Node,
-} from '#/wire/index.ts';
+import { decodeDeltaRequest, WireError, type DeltaDiscoveryRequest, type Node } from '#/wire/index.ts';
 import { resetCall, type DeltaCall } from './server-stream.ts';
 import { SubscriptionState } from './subscription-state.ts';
 import type { Batch, TypeFeed } from './type-feed.ts';
@@ -35,6 +29,8 @@ export interface ConnectionStatus {
   readonly id: number;
   /** Empty until the first request has come. */
   readonly nodeId: string;
+  /** What the client's node says of itself. */
+  readonly metadata: Readonly<Record<string, unknown>>;
   readonly peer: string;
   readonly connectedMs: number;
   readonly types: readonly TypeStatus[];
@@ -45,13 +41,11 @@ export interface ConnectionHost {
   /** In push order. */
   readonly feeds: ReadonlyMap<string, TypeFeed>;
   readonly budget: WriteBudget;
-  readonly identifier: string;
   readonly writeTimeoutMs: number;
   readonly clock: Clock;
   readonly log: Logger;
-  nonce(): string;
   implicitGroups(typeUrl: string, node: Node): readonly string[];
-  onSent(typeUrl: string, batch: Batch, bytes: number): void;
+  onSent(typeUrl: string, batch: Batch): void;
   onNack(connection: ServerConnection, typeUrl: string, error: string): void;
 }
 
@@ -169,6 +163,7 @@ export class ServerConnection {
     return {
       id: this.id,
       nodeId: this.#node?.id ?? '',
+      metadata: this.#node?.metadata ?? {},
       peer: this.peer,
       connectedMs: this.connectedMs,
       types: [...this.#types].map(([typeUrl, { subscription, unanswered, ...rest }]) => ({
@@ -232,15 +227,8 @@ export class ServerConnection {
   }
 
   #send(typeUrl: string, served: Served, batch: Batch): void {
-    const { budget, clock, identifier, writeTimeoutMs } = this.#host;
-    const nonce = this.#host.nonce();
-    const head = encodeResponseHead({
-      systemVersion: String(served.subscription.place),
-      typeUrl,
-      nonce,
-      controlPlane: identifier,
-    });
-    const bytes = Buffer.concat([head, batch.body]);
+    const { budget, clock, writeTimeoutMs } = this.#host;
+    const { bytes, nonce } = batch;
     const write = {
       held: budget.take(bytes.length),
       timer: clock.after(writeTimeoutMs, () => {
@@ -252,7 +240,7 @@ export class ServerConnection {
     served.unanswered = nonce;
     served.sentNonce = nonce;
     served.lastSentMs = clock.now();
-    this.#host.onSent(typeUrl, batch, bytes.length);
+    this.#host.onSent(typeUrl, batch);
     this.#call.write(bytes, () => {
       if (this.#write !== write) return;
       this.#write = undefined;

@@ -1,10 +1,13 @@
 import assert from 'node:assert/strict';
 import { suite, test } from 'node:test';
+import { ManualClock } from '#/kit/index.ts';
 import { decodeDeltaRequest, decodeDeltaResponse, encodeDeltaRequest } from '#/wire/index.ts';
 import type { XdsResource } from './resource-source.ts';
 import { ResourceTable } from './resource-table.ts';
 import { SubscriptionState } from './subscription-state.ts';
 import { TypeFeed } from './type-feed.ts';
+
+const options = { clock: new ManualClock(), identifier: 'c', nonce: () => 'n', maxLoggedNames: 1000 };
 
 type Request = Parameters<typeof encodeDeltaRequest>[0];
 
@@ -18,7 +21,7 @@ const resource = (name: string, version: string, more: Partial<XdsResource> = {}
 function harness(initial: readonly XdsResource[] = []) {
   const table = new ResourceTable();
   table.apply({ upserts: initial });
-  const feed = new TypeFeed('t', table, 1000, () => {});
+  const feed = new TypeFeed('t', table, options, () => {});
   const request = (fields: Request) => decodeDeltaRequest(encodeDeltaRequest({ typeUrl: 't', ...fields }));
   return {
     feed,
@@ -37,7 +40,7 @@ function harness(initial: readonly XdsResource[] = []) {
 function told(state: SubscriptionState): string[] | string {
   const batch = state.next();
   if (typeof batch === 'string') return batch;
-  const { resources, removedResources } = decodeDeltaResponse(batch.body);
+  const { resources, removedResources } = decodeDeltaResponse(batch.bytes);
   assert.equal(resources.length, batch.resources);
   assert.equal(removedResources.length, batch.removed);
   return [

@@ -1,31 +1,47 @@
 // One type of resources on its way to all connections: what has changed, and the bytes of a push. Bytes are made
 // once for all who are at the same place, which after a change is nearly everyone.
-import { encodeRemovals, encodeResourceEntry } from '#/wire/index.ts';
+import type { Clock } from '#/kit/index.ts';
+import { encodeRemovals, encodeResourceEntry, encodeResponseHead } from '#/wire/index.ts';
 import { ChangeLog } from './change-log.ts';
 import type { ResourceSource, XdsResource } from './resource-source.ts';
 
-/** The resources and removals of a response, without its head. */
+/** A whole response. A nonce tells apart what one stream has sent, so streams can share them. */
 export interface Batch {
-  readonly body: Uint8Array;
+  readonly bytes: Buffer;
+  readonly nonce: string;
   readonly resources: number;
   readonly removed: number;
 }
+
+export interface FeedOptions {
+  readonly clock: Clock;
+  /** ControlPlane.identifier. */
+  readonly identifier: string;
+  /** Another one at each call. */
+  nonce(): string;
+  /** Changed names that are kept for the slowest connection. */
+  readonly maxLoggedNames: number;
+}
+
+const cacheMs = 10_000;
 
 export class TypeFeed implements Disposable {
   readonly typeUrl: string;
   readonly source: ResourceSource;
   readonly log: ChangeLog;
+  readonly #options: FeedOptions;
   readonly #subscription: Disposable;
   readonly #entries = new WeakMap<XdsResource, Uint8Array>();
   #waiting = new Set<string>();
-  /** Held weakly: the whole mesh is large, and needed only while clients connect. */
-  #cached: { from: number | 'start'; to: number; batch: WeakRef<Batch> } | undefined;
+  #cached: { from: number | 'start'; to: number; batch: Batch } | undefined;
+  #forget: Disposable | undefined;
 
   /** `onChange` is called when there is something to commit. */
-  constructor(typeUrl: string, source: ResourceSource, logLimit: number, onChange: () => void) {
+  constructor(typeUrl: string, source: ResourceSource, options: FeedOptions, onChange: () => void) {
     this.typeUrl = typeUrl;
     this.source = source;
-    this.log = new ChangeLog(logLimit);
+    this.#options = options;
+    this.log = new ChangeLog(options.maxLoggedNames);
     this.#subscription = source.onChange((changed) => {
       for (const name of changed) this.#waiting.add(name);
       onChange();
@@ -61,15 +77,24 @@ export class TypeFeed implements Disposable {
   }
 
   batch(resources: Iterable<XdsResource>, removed: readonly string[]): Batch {
-    const parts: Uint8Array[] = [];
+    const nonce = this.#options.nonce();
+    const head = encodeResponseHead({
+      systemVersion: String(this.log.head),
+      typeUrl: this.typeUrl,
+      nonce,
+      controlPlane: this.#options.identifier,
+    });
+    const parts = [head];
     for (const resource of resources) parts.push(this.#entry(resource));
-    const count = parts.length;
+    const count = parts.length - 1;
     if (removed.length > 0) parts.push(encodeRemovals(removed));
-    return { body: Buffer.concat(parts), resources: count, removed: removed.length };
+    return { bytes: Buffer.concat(parts), nonce, resources: count, removed: removed.length };
   }
 
   [Symbol.dispose](): void {
     this.#subscription[Symbol.dispose]();
+    this.#forget?.[Symbol.dispose]();
+    this.#cached = undefined;
   }
 
   #entry(resource: XdsResource): Uint8Array {
@@ -84,10 +109,12 @@ export class TypeFeed implements Disposable {
   #shared(from: number | 'start', make: () => Batch): Batch {
     const to = this.log.head;
     const cached = this.#cached;
-    const known = cached?.from === from && cached.to === to ? cached.batch.deref() : undefined;
-    if (known !== undefined) return known;
+    if (cached?.from === from && cached.to === to) return cached.batch;
     const batch = make();
-    this.#cached = { from, to, batch: new WeakRef(batch) };
+    this.#cached = { from, to, batch };
+    // The whole mesh is large, and is wanted again only by those who connect at about the same time.
+    this.#forget?.[Symbol.dispose]();
+    this.#forget = this.#options.clock.after(cacheMs, () => (this.#cached = undefined));
     return batch;
   }
 }
