@@ -65,6 +65,12 @@ function provenIdentity(socket: TLSSocket): Identity {
   return peer;
 }
 
+/** OpenSSL's own word, such as `peer did not return a certificate`: its message has addresses and source lines too. */
+function reasonOf(error: unknown): string {
+  const reason = error instanceof Error && 'reason' in error ? error.reason : undefined;
+  return typeof reason === 'string' && reason !== '' ? reason : errorText(error);
+}
+
 function secured(
   socket: TLSSocket,
   event: 'secure' | 'secureConnect',
@@ -89,7 +95,7 @@ function secured(
       reject(
         error instanceof MeshError
           ? error
-          : new MeshError('TLS_FAILED', `tls handshake error: ${errorText(error)}`, { cause: error }),
+          : new MeshError('TLS_FAILED', `tls handshake error: ${reasonOf(error)}`),
       );
     };
     const onSecure = () => {

@@ -1,7 +1,7 @@
 // Port 15008: HBONE from peers. Proves the peer, takes each CONNECT, asks `route` where it may go and `policy`
 // whether, dials the application from the client's address, and only then says 200.
 import type { Socket } from 'node:net';
-import { errorText, MeshError } from '#/errors/index.ts';
+import { errorRegistry, errorText, MeshError } from '#/errors/index.ts';
 import { acceptTls } from '#/identity/index.ts';
 import type { SocketAddress } from '#/kit/index.ts';
 import {
@@ -71,7 +71,7 @@ export function acceptInbound(context: PodContext, raw: Socket, sessions: Set<H2
       reporter: 'destination',
       sourceAddress: address,
       destinationAddress: connection,
-      reason: errorText(error),
+      reason: context.gone.aborted ? errorRegistry.DRAINED.text : errorText(error),
     });
     raw.destroy();
   });
@@ -87,6 +87,8 @@ async function handshake(
   const local = localWorkload(context) ?? (await awaitLocalWorkload(context));
   const own = workloadIdentity(local);
   const { certificate } = context.certificates.peek(own) ?? (await context.certificates.get(own));
+  // A hand-shake on a socket that was closed meanwhile would neither succeed nor fail.
+  if (raw.destroyed) throw abandoned(context);
   const { socket, peer: identity } = await acceptTls(raw, certificate);
   const peer: Peer = { identity, address, connection };
   const session: H2Connection = hboneServer(socket, context.config.windows, {
@@ -117,11 +119,15 @@ function acceptRequest(context: PodContext, peer: Peer, stream: H2Stream, header
   });
 }
 
+/** No host and port are longer; what is, is cut before it can fill the log, and refused for what is left. */
+const maxAuthority = 300;
+const maxMethod = 20;
+
 function readRequest(headers: HeaderList): Request {
   const value = (name: string): string | undefined => headers.find((field) => field[0] === name)?.[1];
   return {
-    method: value(':method') ?? '',
-    authority: value(':authority') ?? '',
+    method: (value(':method') ?? '').slice(0, maxMethod),
+    authority: (value(':authority') ?? '').slice(0, maxAuthority),
     baggage: parseBaggage(value('baggage')),
     forwardedHost: parseForwardedHost(value('forwarded')),
     forwardedNetwork: parseForwardedNetwork(value('x-forwarded-network')),
