@@ -1,7 +1,9 @@
 import assert from 'node:assert/strict';
 import { once } from 'node:events';
 import { connect, createServer, type AddressInfo, type Socket } from 'node:net';
+import { duplexPair } from 'node:stream';
 import { after, before, suite, test } from 'node:test';
+import { TLSSocket } from 'node:tls';
 import { readTransient } from './transient-reads.ts';
 
 suite('reads into a shared buffer', () => {
@@ -76,5 +78,15 @@ suite('reads into a shared buffer', () => {
     assert.ok(count > 0 && count <= 64 * 1024, `${count} bytes were read`);
     socket.resume();
     client.destroy();
+  });
+
+  test('TLS over a stream of JavaScript keeps memory of its own', () => {
+    const [inner] = duplexPair();
+    const socket = new TLSSocket(inner, { isServer: false });
+    assert.equal(
+      readTransient(socket, () => {}),
+      false,
+    );
+    socket.destroy();
   });
 });

@@ -5,6 +5,8 @@
 import { Socket } from 'node:net';
 
 interface Handle {
+  /** Negative if there is no socket below, but a stream of JavaScript. */
+  readonly fd?: number;
   useUserBuffer?(buffer: Uint8Array): void;
 }
 
@@ -37,7 +39,8 @@ function findReads(): Reads | undefined {
  */
 export function readTransient(socket: Socket, onBytes: (chunk: Buffer) => void): boolean {
   const handle = (socket as unknown as { _handle: Handle | null })._handle;
-  if (reads === undefined || handle?.useUserBuffer === undefined) {
+  // TLS inside a tunnel is read while the tunnel's own bytes are being looked at: it must not overwrite them.
+  if (reads === undefined || handle?.useUserBuffer === undefined || (handle.fd ?? -1) < 0) {
     socket.on('data', onBytes);
     return false;
   }

@@ -43,7 +43,7 @@ export class PlainSplice {
       if (!from.readableEnded || !from.writableFinished) this.#cut(to);
     });
     // It may have ended while the other was being opened: its events are then over.
-    if (from.closed) queueMicrotask(() => this.#cut(to));
+    if (from.closed) queueMicrotask(() => this.#cut(to, from.errored ?? undefined));
     else if (from.readableEnded) queueMicrotask(() => to.end());
   }
 

@@ -66,6 +66,7 @@ export class Splice implements StreamSink, TurnTask {
         code: h2Error.cancel,
         message: 'the tunnel had ended before it was used',
       });
+    else if (this.#socket.errored) this.#onSocketError(this.#socket.errored);
     else if (this.#socket.closed) this.#onSocketClose();
     else this.#onSocketEnd();
   };

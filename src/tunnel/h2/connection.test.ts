@@ -3,6 +3,7 @@ import assert from 'node:assert/strict';
 import { once } from 'node:events';
 import net from 'node:net';
 import { Duplex, duplexPair } from 'node:stream';
+import tls from 'node:tls';
 import { test, type TestContext } from 'node:test';
 import { patternAt, PatternCheck, pump } from './byte-pattern.ts';
 import { H2Connection, type ConnectionHandlers } from './connection.ts';
@@ -253,7 +254,7 @@ test('PING: answered, the peer stays; unanswered twice, it is gone', async (t) =
   await turns(3);
   assert.deepEqual(lonely.closed, []);
   lonely.connection.checkAlive(2);
-  assert.equal(lonely.closed[0]?.message, 'the peer does not answer');
+  assert.equal((lonely.closed as { message?: string }[])[0]?.message, 'the peer does not answer');
   assert.equal(silent.destroyed, true);
   assert.deepEqual(sink.events, ['closed session 2']);
   lonely.connection.checkAlive(2);
@@ -322,6 +323,46 @@ test('a failure is told at once, and the transport lingers for its GOAWAY only',
   assert.equal(valve.destroyed, true);
 });
 
+for (const [name, act, wait] of [
+  ['a failure', (server: End) => server.connection.session.close(h2Error.protocolError, 'bad'), 1000],
+  ['a drain', (server: End) => server.connection.session.drain(), 10_000],
+] as const) {
+  test(`a transport that never takes the last bytes is given up: ${name}`, async (t) => {
+    t.mock.timers.enable({ apis: ['setTimeout'] });
+    const valve = new Valve();
+    valve.open = false;
+    const server = end('server', valve);
+    valve.push(Buffer.concat([preface, lay.settings()]));
+    await turns(2);
+    act(server);
+    await turns(2);
+    assert.equal(valve.writableEnded, false, 'the greeting is not even out');
+    t.mock.timers.tick(wait - 1);
+    assert.equal(valve.destroyed, false);
+    t.mock.timers.tick(1);
+    assert.equal(valve.destroyed, true);
+    await turns(2);
+    assert.equal(server.closed.length, 1);
+  });
+}
+
+test('what came right behind the handshake is read only when the caller has its connection', async (t) => {
+  const [near, far] = await sockets(t);
+  far.write(Buffer.from('GET / HTTP/1.1\r\n\r\n'));
+  near.once('readable', () => {});
+  await until(() => near.readableLength > 0);
+  near.removeAllListeners('readable');
+  const seen: H2Connection[] = [];
+  const connection: H2Connection = new H2Connection(
+    near,
+    { role: 'server', settings: smallSettings, sendBuffer: 5000 },
+    { closed: () => seen.push(connection) },
+  );
+  assert.deepEqual(seen, []);
+  await until(() => seen.length > 0);
+  assert.equal(seen[0], connection);
+});
+
 test('destroy says why and does not wait', async (t) => {
   const { client, server } = pair(t);
   const asking = ask(client);
@@ -388,6 +429,105 @@ test('a transport that had ended before the connection was made', async () => {
   await turns(2);
   assert.equal(client.closed.length, 1);
   assert.match(sink.events.at(-1) ?? '', /^closed session/);
+});
+
+/** Two ends of a TCP connection. */
+async function sockets(t: TestContext): Promise<[net.Socket, net.Socket]> {
+  const server = net.createServer({ pauseOnConnect: true });
+  server.listen(0, '127.0.0.1');
+  await once(server, 'listening');
+  const far = net.connect((server.address() as net.AddressInfo).port, '127.0.0.1');
+  const [near] = (await once(server, 'connection')) as [net.Socket];
+  t.after(() => {
+    near.destroy();
+    far.destroy();
+    server.close();
+  });
+  return [near, far];
+}
+
+/** TLS over both ends of a transport, hands shaken. */
+async function tlsOver(t: TestContext, a: Duplex, b: Duplex): Promise<[tls.TLSSocket, tls.TLSSocket]> {
+  // A shared key in place of certificates: what is tried here is how the bytes are read.
+  const suite = { ciphers: 'PSK-AES128-GCM-SHA256', maxVersion: 'TLSv1.2' } as const;
+  const psk = Buffer.alloc(16, 1);
+  const server = new tls.TLSSocket(a, {
+    isServer: true,
+    secureContext: tls.createSecureContext(suite),
+    pskCallback: () => psk,
+  } as tls.TLSSocketOptions);
+  const client = tls.connect({
+    socket: b,
+    checkServerIdentity: () => undefined,
+    pskCallback: () => ({ psk, identity: 'test' }),
+    ...suite,
+  });
+  t.after(() => {
+    server.destroy();
+    client.destroy();
+  });
+  await Promise.all([once(server, 'secure'), once(client, 'secureConnect')]);
+  return [server, client];
+}
+
+/** Ends a stream's sink in a Duplex, as a tunnel inside a tunnel needs it. */
+class StreamDuplex extends Duplex {
+  #written: (() => void) | undefined;
+  readonly #sink: RecordingSink;
+
+  constructor(sink: RecordingSink) {
+    super();
+    this.#sink = sink;
+    sink.data = (chunk) => {
+      // Lent bytes are copied; TLS reads them at once, while the outer session is at work.
+      this.push(Buffer.from(chunk));
+      sink.stream.consumed(chunk.length);
+    };
+    sink.ended = () => this.push(null);
+    sink.writable = () => this.#written?.();
+  }
+
+  override _read(): void {}
+
+  override _write(chunk: Buffer, _encoding: string, done: () => void): void {
+    if (this.#sink.stream.write(chunk)) done();
+    else this.#written = done;
+  }
+
+  override _final(done: () => void): void {
+    this.#sink.stream.end();
+    done();
+  }
+}
+
+test('a tunnel in a tunnel: TLS and HTTP/2 over a stream of the outer one, and other streams beside it', async (t) => {
+  const [server, client] = await tlsOver(t, ...(await sockets(t)));
+  const outerServer = end('server', server);
+  const outerClient = end('client', client);
+  const asking = [ask(outerClient), ask(outerClient)];
+  await until(() => outerServer.sinks.length === 2 && asking.every((sink) => sink.events.length > 0));
+  const [innerServerTls, innerClientTls] = await tlsOver(
+    t,
+    new StreamDuplex(outerServer.sinks[0] as RecordingSink),
+    new StreamDuplex(asking[0] as RecordingSink),
+  );
+  const innerServer = end('server', innerServerTls);
+  const innerClient = end('client', innerClientTls);
+  const inner = ask(innerClient);
+  await until(() => innerServer.sinks.length === 1);
+  const beside = asking[1] as RecordingSink;
+  const checks = [innerServer.sinks[0], outerServer.sinks[1]].map((sink) => {
+    const check = new PatternCheck();
+    const { stream } = sink as RecordingSink;
+    (sink as RecordingSink).data = (chunk) => {
+      check.take(chunk);
+      stream.consumed(chunk.length);
+    };
+    return check;
+  });
+  pump(inner.stream, inner, 2_000_000, 3000);
+  pump(beside.stream, beside, 2_000_000, 3000);
+  await until(() => checks.every((check) => check.at === 2_000_000));
 });
 
 test('over sockets: a connection that is cut by its peer', async (t) => {

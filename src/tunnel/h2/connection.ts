@@ -33,6 +33,7 @@ export class H2Connection implements TurnTask {
   /** A socket has done with the bytes when it calls back. Another Duplex may have passed them on as they are. */
   readonly #ownsBytes: boolean;
   #ended = false;
+  #lingers = false;
   #told = false;
   #failure: SessionFailure | undefined;
   #pingsMissed = 0;
@@ -42,6 +43,8 @@ export class H2Connection implements TurnTask {
     this.#sendBuffer = options.sendBuffer;
     this.#handlers = handlers;
     this.#ownsBytes = transport instanceof Socket;
+    // What is written has been gathered already: to wait for the peer's ACK would stall it.
+    if (transport instanceof Socket) transport.setNoDelay(true);
     const sessionHandlers: SessionHandlers = {
       flush: () => this.#planFlush(),
       closed: (failure) => this.#onSessionClosed(failure),
@@ -54,16 +57,23 @@ export class H2Connection implements TurnTask {
       ...(handlers.streamEnded === undefined ? {} : { streamEnded: handlers.streamEnded }),
     };
     this.session = new H2Session(options.role, options.settings, sessionHandlers, options.sendBuffer);
-    const receive = (chunk: Buffer): void => this.session.receive(chunk);
-    if (transport instanceof Socket) readTransient(transport, receive);
-    else transport.on('data', receive);
     transport.on('end', () => this.#onEnd());
     transport.on('finish', () => this.#tellClosed());
     transport.on('error', (error: Error) => this.session.close(h2Error.internalError, error.message, false));
     transport.on('close', () => this.#onClose());
-    if (transport.destroyed || transport.readableEnded) queueMicrotask(() => this.#onClose());
-    transport.resume();
+    // What came right behind the handshake is read when the caller has its connection in hand.
+    queueMicrotask(() => this.#start());
     this.#planFlush();
+  }
+
+  #start(): void {
+    const { transport } = this;
+    if (transport.closed || transport.readableEnded) this.#onClose();
+    if (transport.destroyed || transport.readableEnded) return;
+    const receive = (chunk: Buffer): void => this.session.receive(chunk);
+    if (transport instanceof Socket) readTransient(transport, receive);
+    else transport.on('data', receive);
+    transport.resume();
   }
 
   #planFlush(): void {
@@ -75,6 +85,7 @@ export class H2Connection implements TurnTask {
   endOfTurn(): void {
     this.#flushPlanned = false;
     if (this.#ended || this.transport.destroyed) return;
+    if (this.session.closed) this.#linger();
     this.#writeNext();
     this.#holdBack();
   }
@@ -119,7 +130,8 @@ export class H2Connection implements TurnTask {
   }
 
   #onClose(): void {
-    this.session.close(h2Error.internalError, 'the connection was lost', false);
+    const message = this.transport.errored?.message ?? 'the connection was lost';
+    this.session.close(h2Error.internalError, message, false);
     this.#tellClosed();
   }
 
@@ -136,15 +148,22 @@ export class H2Connection implements TurnTask {
     this.#handlers.closed(this.#failure);
   }
 
+  /** All is written. */
   #finish(): void {
     if (this.#ended) return;
     this.#ended = true;
     this.transport.end();
     this.transport.resume();
+  }
+
+  /** A peer that does not read, or does not close, cannot hold the transport for good. */
+  #linger(): void {
+    if (this.#lingers) return;
+    this.#lingers = true;
     const wait = this.#failure === undefined ? orderlyLingerMs : lingerMs;
-    const linger = setTimeout(() => this.transport.destroy(), wait);
-    linger.unref();
-    this.transport.once('close', () => clearTimeout(linger));
+    const timer = setTimeout(() => this.transport.destroy(), wait);
+    timer.unref();
+    this.transport.once('close', () => clearTimeout(timer));
   }
 
   /** Called every PING interval: a peer that left `misses` PINGs unanswered is gone. */
