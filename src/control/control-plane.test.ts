@@ -357,6 +357,27 @@ test('debug pages show who is connected and what is served', async (t) => {
   for (const name of (await page('list')) as string[]) await page(name.replace('/debug/', ''));
 });
 
+test('istioctl gets the state of the proxies, and debug pages by name', async (t) => {
+  const { client } = await setUp(t);
+  const mesh = client();
+  const stream = mesh.stream();
+  stream.subscribe();
+  await stream.next();
+  const answer = await mesh.ask('istio.io/debug/syncz');
+  assert.ok(answer.includes('ztunnel~10.0.0.1~ztunnel-1.istio-system'));
+  assert.ok(answer.includes('type.googleapis.com/envoy.service.status.v3.ClientConfig'));
+  assert.ok((await mesh.ask('istio.io/debug', ['ambientz?name=web'])).includes('web.shop.svc.cluster.local'));
+  await assert.rejects(mesh.ask('istio.io/debug', ['nope']), refusedWith(grpcStatus.NOT_FOUND));
+  await assert.rejects(
+    mesh.ask('type.googleapis.com/envoy.config.cluster.v3.Cluster'),
+    refusedWith(grpcStatus.UNIMPLEMENTED),
+  );
+  await assert.rejects(
+    client('unknown').ask('istio.io/debug/syncz'),
+    refusedWith(grpcStatus.UNAUTHENTICATED),
+  );
+});
+
 test('kinds that the API has not yet keep nothing up', async (t) => {
   const api = await new FakeApi().listen();
   t.after(() => api[Symbol.asyncDispose]());

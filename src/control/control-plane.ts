@@ -6,7 +6,7 @@ import { AuthorityStore } from './authority-store.ts';
 import { CallerReview } from './caller.ts';
 import { CaService } from './ca-service.ts';
 import type { ControlPlaneConfig } from './config.ts';
-import { debugRoutes } from './debug-pages.ts';
+import { debugPage, debugRoutes, type DebugSources } from './debug-pages.ts';
 import { IpAllocator } from './ip-allocator.ts';
 import { leadDuties, type Duty } from './leader-duties.ts';
 import { liveChange, withMeshConfig } from './mesh-config.ts';
@@ -131,6 +131,14 @@ export async function startControlPlane(
     clock,
   });
 
+  const debug: DebugSources = {
+    index: watch.index,
+    tables: watch.tables,
+    connections: () => live.servers?.status() ?? [],
+    authenticate: (call) => review.authenticate(call),
+    systemNamespace: config.namespace,
+    auth: config.debugAuth,
+  };
   const monitoring = await serveHttp(
     config.listen.host,
     config.listen.monitoring,
@@ -141,14 +149,7 @@ export async function startControlPlane(
       }),
       '/version': () =>
         json({ version, revision: config.revision, golang_version: '', status: 'Clean', tag: version }),
-      ...debugRoutes({
-        index: watch.index,
-        tables: watch.tables,
-        connections: () => live.servers?.status() ?? [],
-        authenticate: (call) => review.authenticate(call),
-        systemNamespace: config.namespace,
-        auth: config.debugAuth,
-      }),
+      ...debugRoutes(debug),
     },
     log,
   );
@@ -188,6 +189,9 @@ export async function startControlPlane(
     tables: watch.tables,
     authenticate: (call) => review.authenticate(call),
     ca,
+    clusterId,
+    systemNamespace: config.namespace,
+    debugPage: (path) => debugPage(debug, path),
     credentials: serving.credentials(),
     log: log.scope('xds'),
     clock,

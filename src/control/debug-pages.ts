@@ -130,6 +130,16 @@ function facts(request: IncomingMessage): CallFacts {
 
 const loopback = ['127.0.0.1', '::1', '::ffff:127.0.0.1'];
 
+/** The body of a page by its name, maybe with a query: `ambientz?namespace=shop`. Undefined: no such page. */
+export async function debugPage(sources: DebugSources, path: string): Promise<string | undefined> {
+  const url = new URL(path, 'http://localhost/debug/');
+  const name = url.pathname.slice('/debug/'.length);
+  const all = pages(sources);
+  if (name === 'list') return JSON.stringify(Object.keys(all));
+  const page = Object.hasOwn(all, name) ? all[name]?.[1] : undefined;
+  return page === undefined ? undefined : (await page(url.searchParams)).body;
+}
+
 export function debugRoutes(sources: DebugSources): Routes {
   const all = pages(sources);
   const guarded =

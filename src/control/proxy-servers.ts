@@ -10,6 +10,7 @@ import type { ControlPlaneConfig } from './config.ts';
 import { bindGrpc, type GrpcEndpoint } from './grpc-endpoint.ts';
 import { nodeGroup, type MeshTables } from './mesh-tables.ts';
 import { checkNodeIdentity, nodeNameOf } from './node-identity.ts';
+import { StatusStream } from './status-stream.ts';
 
 export interface ProxyServersOptions {
   readonly config: Pick<ControlPlaneConfig, 'listen' | 'xds' | 'podName' | 'drainMs'>;
@@ -17,6 +18,9 @@ export interface ProxyServersOptions {
   readonly tables: MeshTables;
   readonly authenticate: (call: CallFacts) => Promise<Caller>;
   readonly ca: CaService;
+  readonly clusterId: string;
+  readonly systemNamespace: string;
+  readonly debugPage: (path: string) => Promise<string | undefined>;
   readonly credentials: ServerCredentials;
   readonly log: Logger;
   readonly clock: Clock;
@@ -40,6 +44,16 @@ export class ProxyServers implements AsyncDisposable {
     const deltas = [this.#delta((call) => options.authenticate(call))];
     deltas[0]?.addTo(this.#secure);
     options.ca.addTo(this.#secure);
+    const { authenticate, clusterId, systemNamespace, debugPage, log } = options;
+    new StatusStream({
+      authenticate,
+      connections: () => this.status(),
+      debugPage,
+      systemNamespace,
+      clusterId,
+      identifier: this.#identifier(),
+      log,
+    }).addTo(this.#secure);
     if (config.listen.plain !== undefined) {
       this.#open = new Server(limits);
       // Plain text is for where the network is trusted; who calls is not known there.
@@ -50,8 +64,14 @@ export class ProxyServers implements AsyncDisposable {
     this.#deltas = deltas;
   }
 
+  /** Clients such as istioctl parse it. */
+  #identifier(): string {
+    const { config, version } = this.#options;
+    return JSON.stringify({ Component: 'istiod', ID: config.podName, Info: { version } });
+  }
+
   #delta(authenticate: (call: CallFacts) => Promise<Caller | undefined>): DeltaServer<Caller | undefined> {
-    const { config, version, tables, log, clock } = this.#options;
+    const { config, tables, log, clock } = this.#options;
     return new DeltaServer<Caller | undefined>({
       authenticate,
       checkNode: (caller, node) => {
@@ -65,8 +85,7 @@ export class ProxyServers implements AsyncDisposable {
         const name = typeUrl === addressTypeUrl ? nodeNameOf(node) : '';
         return name === '' ? [] : [nodeGroup(name)];
       },
-      // Clients such as istioctl parse it.
-      identifier: JSON.stringify({ Component: 'istiod', ID: config.podName, Info: { version } }),
+      identifier: this.#identifier(),
       debounce: { afterMs: config.xds.debounceAfterMs, maxMs: config.xds.debounceMaxMs },
       maxConnections: config.xds.maxConnections,
       log,

@@ -1,5 +1,6 @@
 // A proxy's side of delta xDS and of certificate requests, bare, for tests and benchmarks: it sends what it is told
 // to and keeps what it gets.
+import { BinaryWriter, WireType } from '@bufbuild/protobuf/wire';
 import { Client, credentials, Metadata, type ClientDuplexStream, type ServiceError } from '@grpc/grpc-js';
 import {
   addressTypeUrl,
@@ -9,6 +10,7 @@ import {
   deltaMethodPath,
   encodeCertificateRequest,
   encodeDeltaRequest,
+  streamMethodPath,
   type CertificateRequest,
   type DeltaDiscoveryResponse,
 } from '#/wire/index.ts';
@@ -72,6 +74,22 @@ export class RawClient implements Disposable {
           else reject(error ?? new Error('no answer'));
         },
       );
+    });
+  }
+
+  /** A request of state-of-the-world xDS, as istioctl makes it; the bytes of the answer, as text. */
+  ask(typeUrl: string, names: readonly string[] = []): Promise<string> {
+    const writer = new BinaryWriter();
+    for (const name of names) writer.tag(3, WireType.LengthDelimited).string(name);
+    writer.tag(4, WireType.LengthDelimited).string(typeUrl);
+    const call = this.#client.makeBidiStreamRequest(streamMethodPath, same, same, this.#metadata);
+    return new Promise((resolve, reject) => {
+      call.on('error', reject);
+      call.on('data', (data: Buffer) => {
+        resolve(data.toString());
+        call.cancel();
+      });
+      call.write(Buffer.from(writer.finish()));
     });
   }
 

@@ -2,9 +2,6 @@
 import type { ConnectionStatus, TypeStatus } from '#/xds/index.ts';
 import { parseNodeId } from './node-identity.ts';
 
-/** A connection, with its node's metadata where the server tells it. */
-export type Connected = ConnectionStatus & { readonly metadata?: Readonly<Record<string, unknown>> };
-
 /** One proxy of `/debug/syncz`. */
 export interface SyncStatus {
   readonly cluster_id: string;
@@ -27,8 +24,8 @@ export function proxyName(nodeId: string): string {
   return id === undefined ? nodeId : `${id.pod}.${id.namespace}`;
 }
 
-export function metadataText(connection: Connected, key: string): string {
-  const value = connection.metadata?.[key];
+export function metadataText(connection: ConnectionStatus, key: string): string {
+  const value = connection.metadata[key];
   return typeof value === 'string' ? value : '';
 }
 
@@ -41,7 +38,7 @@ function resourceStatus(type: TypeStatus): ResourceStatus {
   };
 }
 
-export function syncStatus(connection: Connected, clusterId: string): SyncStatus {
+export function syncStatus(connection: ConnectionStatus, clusterId: string): SyncStatus {
   return {
     cluster_id: metadataText(connection, 'CLUSTER_ID') || clusterId,
     proxy: proxyName(connection.nodeId),
@@ -52,12 +49,12 @@ export function syncStatus(connection: Connected, clusterId: string): SyncStatus
 }
 
 /** One proxy of `/debug/adsz` and `/debug/connections`. */
-export function adsClient(connection: Connected): Readonly<Record<string, unknown>> {
+export function adsClient(connection: ConnectionStatus): Readonly<Record<string, unknown>> {
   return {
     connectionId: `${proxyName(connection.nodeId)}-${connection.id}`,
     connectedAt: new Date(connection.connectedMs).toISOString(),
     address: connection.peer,
-    metadata: connection.metadata ?? {},
+    metadata: connection.metadata,
     watches: Object.fromEntries(
       connection.types.map((type) => [type.typeUrl, type.wildcard ? ['*'] : [`${type.subscribed} names`]]),
     ),

@@ -19,5 +19,6 @@ export {
 export * from './hbone-headers.ts';
 export * from './policy.ts';
 export * from './proxy-protocol.ts';
+export * from './state-of-the-world.ts';
 export { WireError } from './wire-error.ts';
 export * from './zds.ts';
