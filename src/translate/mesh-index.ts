@@ -137,6 +137,10 @@ export class MeshIndex {
     return this.#stores[kind].values();
   }
 
+  count(kind: Kind): number {
+    return this.#stores[kind].size;
+  }
+
   get settings(): MeshSettings {
     return this.#lookup.mesh;
   }
