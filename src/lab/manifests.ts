@@ -339,7 +339,6 @@ function ztunnelManifests(mesh: MeshOptions, aura: string, rootCa: string | unde
     field('NODE_NAME', 'spec.nodeName'),
     field('INSTANCE_IP', 'status.podIP'),
     field('SERVICE_ACCOUNT', 'spec.serviceAccountName'),
-    { name: 'ZTUNNEL_CPU_LIMIT', valueFrom: { resourceFieldRef: { resource: 'limits.cpu' } } },
   ];
   const foreign: Manifest[] =
     rootCa === undefined

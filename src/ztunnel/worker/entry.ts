@@ -22,7 +22,7 @@ import { preciseTime } from './precise-time.ts';
 import { PodProxy } from './pod-proxy.ts';
 
 const port = parentPort as MessagePort;
-const { config, preserveSource } = workerData as WorkerInit;
+const { config, preserveSource, index } = workerData as WorkerInit;
 const tell = (message: FromWorker): void => port.postMessage(message);
 
 const lines = new LineBatch((text, count) => tell({ type: 'log', text, lines: count }));
@@ -120,6 +120,7 @@ function addPod(pod: PodStart): void {
       log,
       clock,
       closing: end.closing.signal,
+      announces: index === 0,
       gone: end.gone.signal,
     },
     end,

@@ -35,6 +35,8 @@ export interface PodContext {
   readonly clock: Clock;
   /** Raised when the pod is gone or the proxy drains: no new requests are taken. */
   readonly closing: AbortSignal;
+  /** Whether this worker tells of the pod's listeners: one does for all. */
+  readonly announces: boolean;
   /** Raised when the pod is gone, or the drain's time is up: nothing is waited for any more. */
   readonly gone: AbortSignal;
 }

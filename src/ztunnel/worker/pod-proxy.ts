@@ -116,7 +116,8 @@ export class PodProxy {
     );
     server.listen({ fd, backlog });
     this.#servers.push(server);
-    this.#context.log.scope(listener.scope).info('listener established', {
+    const level = this.#context.announces ? 'info' : 'debug';
+    this.#context.log.scope(listener.scope).log(level, 'listener established', {
       address: formatSocketAddress(host, listener.port),
       component: listener.component,
       transparent: listener.transparent,
