@@ -152,7 +152,8 @@ export function parseControlPlaneConfig(env: Environment, flags: ControlPlaneFla
   return {
     kubeconfig: kubeconfig === '' ? undefined : kubeconfig,
     namespace,
-    podName: read.text('POD_NAME', 'istiod'),
+    // Two replicas of one name would both believe that they lead.
+    podName: read.text('POD_NAME', '') || `istiod-${crypto.randomUUID().slice(0, 8)}`,
     revision: read.text('REVISION', 'default'),
     mesh: {
       ...defaultSettings,

@@ -313,7 +313,10 @@ test('plain xDS needs no token; on demand, an address brings the service and its
 });
 
 test('readiness, version and metrics are served', async (t) => {
-  const { plane } = await setUp(t);
+  const { plane, client } = await setUp(t);
+  const stream = client().stream();
+  stream.subscribe();
+  await stream.next();
   const get = async (port: number, path: string) => {
     const response = await fetch(`http://127.0.0.1:${port}${path}`);
     return { status: response.status, body: await response.text() };
@@ -325,7 +328,8 @@ test('readiness, version and metrics are served', async (t) => {
   for (const metric of [
     'pilot_info{version="0.0.0-test"} 1',
     'pilot_services 1',
-    'pilot_xds{',
+    'pilot_xds{version="unknown"} 1',
+    'pilot_xds_pushes{type="wds"} 1',
     'citadel_server_csr_count 0',
   ])
     assert.ok(body.includes(metric), metric);

@@ -13,11 +13,12 @@ import { liveChange, withMeshConfig } from './mesh-config.ts';
 import { followMeshConfig, readMeshConfig } from './mesh-config-source.ts';
 import { MeshWatch } from './mesh-watch.ts';
 import { ControlMetrics } from './metrics.ts';
-import { json, serveHttp } from './monitoring.ts';
+import { json, serveHttp, type Routes } from './monitoring.ts';
 import { ProxyServers } from './proxy-servers.ts';
 import { RootConfigMaps } from './root-config-maps.ts';
 import { ServingCertificate, servingNames } from './serving-certificate.ts';
 import { StatusWriter } from './status-writer.ts';
+import { metadataText } from './sync-status.ts';
 
 export interface ControlPlaneDeps {
   readonly client: KubeClient;
@@ -54,15 +55,18 @@ export async function startControlPlane(
   /** What metrics and probes look at before all of it is there. */
   const live: { ready: boolean; servers?: ProxyServers } = { ready: false };
 
-  const readiness = await serveHttp(
-    config.listen.host,
-    config.listen.ready,
-    {
-      '/ready': () =>
-        live.ready ? { body: 'ok\n' } : { status: 503, body: 'not ready: objects are being read\n' },
-    },
-    log,
-  );
+  const readyRoutes: Routes = {
+    '/ready': () =>
+      live.ready ? { body: 'ok\n' } : { status: 503, body: 'not ready: objects are being read\n' },
+  };
+  let { host } = config.listen;
+  const readiness = await serveHttp(host, config.listen.ready, readyRoutes, log).catch((error: unknown) => {
+    // A machine without IPv6.
+    if (host !== '::' || !['EAFNOSUPPORT', 'EADDRNOTAVAIL'].includes((error as { code?: string }).code ?? ''))
+      throw error;
+    host = '0.0.0.0';
+    return serveHttp(host, config.listen.ready, readyRoutes, log);
+  });
   started.use(readiness);
   const meshSource = { client, namespace: config.namespace, log: log.scope('mesh'), clock };
   const settings = withMeshConfig(config.mesh, await readMeshConfig(meshSource, signal), config.given);
@@ -84,7 +88,8 @@ export async function startControlPlane(
   });
   const metrics = new ControlMetrics({
     version,
-    connections: () => live.servers?.status() ?? [],
+    connections: () => (live.servers?.status() ?? []).map((each) => metadataText(each, 'ISTIO_VERSION')),
+    pushes: () => live.servers?.stats ?? new Map(),
     services: () => watch.index.count('Service'),
     rootExpiry: () => authority.current?.notAfter,
     records: () => watch.index.sizes.records,
@@ -140,7 +145,7 @@ export async function startControlPlane(
     auth: config.debugAuth,
   };
   const monitoring = await serveHttp(
-    config.listen.host,
+    host,
     config.listen.monitoring,
     {
       '/metrics': async () => ({
@@ -184,7 +189,7 @@ export async function startControlPlane(
     clock,
   });
   const servers = new ProxyServers({
-    config,
+    config: { ...config, listen: { ...config.listen, host } },
     version,
     tables: watch.tables,
     authenticate: (call) => review.authenticate(call),

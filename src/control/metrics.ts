@@ -2,9 +2,26 @@
 import { Counter, Gauge, Histogram, Registry, collectDefaultMetrics } from 'prom-client';
 import type { CaOutcome } from './ca-service.ts';
 
+export interface PushStats {
+  readonly pushes: number;
+  readonly resources: number;
+  readonly removed: number;
+  readonly bytes: number;
+  readonly nacks: number;
+}
+
+/** The short names that Istio's dashboards know types by. */
+const shortType = (typeUrl: string): string =>
+  ({ 'istio.workload.Address': 'wds', 'istio.security.Authorization': 'wads' })[
+    typeUrl.slice(typeUrl.lastIndexOf('/') + 1)
+  ] ?? typeUrl;
+
 export interface MetricsSources {
   readonly version: string;
-  readonly connections: () => readonly unknown[];
+  /** The Istio version that each connected proxy says it is. */
+  readonly connections: () => readonly string[];
+  /** By type URL, since the start. */
+  readonly pushes: () => ReadonlyMap<string, Readonly<PushStats>>;
   readonly services: () => number;
   /** Milliseconds since the epoch at which the root ends; undefined while there is none. */
   readonly rootExpiry: () => number | undefined;
@@ -40,9 +57,30 @@ export class ControlMetrics {
       labelNames: ['version'],
       registers,
       collect() {
-        this.set({ version: 'unknown' }, sources.connections().length);
+        this.reset();
+        for (const version of sources.connections()) this.inc({ version: version || 'unknown' });
       },
     });
+    const pushed = (name: string, help: string, value: (stats: Readonly<PushStats>) => number) =>
+      new Counter({
+        name,
+        help,
+        labelNames: ['type'],
+        registers,
+        collect() {
+          this.reset();
+          for (const [typeUrl, stats] of sources.pushes())
+            this.inc({ type: shortType(typeUrl) }, value(stats));
+        },
+      });
+    pushed('pilot_xds_pushes', 'Responses sent to proxies.', ({ pushes }) => pushes);
+    pushed('pilot_total_xds_rejects', 'Responses that proxies have refused.', ({ nacks }) => nacks);
+    pushed('aura_control_pushed_bytes_total', 'Bytes sent to proxies.', ({ bytes }) => bytes);
+    pushed(
+      'aura_control_pushed_resources_total',
+      'Resources sent to proxies, removals included.',
+      ({ resources, removed }) => resources + removed,
+    );
     new Gauge({
       name: 'pilot_services',
       help: 'Services known to this control plane.',

@@ -3,7 +3,7 @@ import { Server, ServerCredentials } from '@grpc/grpc-js';
 import type { CallFacts } from '#/identity/index.ts';
 import type { Clock, Logger } from '#/kit/index.ts';
 import { addressTypeUrl, authorizationTypeUrl, type Node } from '#/wire/index.ts';
-import { DeltaServer, xdsServerOptions, type ConnectionStatus } from '#/xds/index.ts';
+import { DeltaServer, xdsServerOptions, type ConnectionStatus, type TypePushStats } from '#/xds/index.ts';
 import type { Caller } from './caller.ts';
 import type { CaService } from './ca-service.ts';
 import type { ControlPlaneConfig } from './config.ts';
@@ -108,6 +108,19 @@ export class ProxyServers implements AsyncDisposable {
     );
     this.#endpoints.push(plain);
     return { tls: tls.port, plain: plain.port };
+  }
+
+  /** What has been pushed since the start, by type URL. */
+  get stats(): ReadonlyMap<string, Readonly<TypePushStats>> {
+    const sum = new Map<string, TypePushStats>();
+    for (const server of this.#deltas) {
+      for (const [typeUrl, one] of server.stats) {
+        const all = sum.get(typeUrl) ?? { pushes: 0, resources: 0, removed: 0, bytes: 0, nacks: 0 };
+        for (const key of ['pushes', 'resources', 'removed', 'bytes', 'nacks'] as const) all[key] += one[key];
+        sum.set(typeUrl, all);
+      }
+    }
+    return sum;
   }
 
   status(): readonly ConnectionStatus[] {
