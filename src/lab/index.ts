@@ -30,4 +30,5 @@ export { execInPod, podNetns, type PodTarget } from './exec-in-pod.ts';
 export { PacketCapture } from './tour/packet-capture.ts';
 export { playTour, type TourOptions } from './tour/play-tour.ts';
 export { expectThat, logFields, TourError, TourLab } from './tour/tour-lab.ts';
-export type { Narrator } from './tour/tour-steps.ts';
+export { tourSteps, type Narrator, type TourContext } from './tour/tour-steps.ts';
+export { cgroupRoot, killCgroup } from './cgroups.ts';

@@ -7,19 +7,7 @@ import type { LabPaths } from '../paths.ts';
 import { labUp } from '../up.ts';
 import { waitForWorkloads } from '../wait-workloads.ts';
 import { expectThat, TourLab } from './tour-lab.ts';
-import {
-  acrossNodes,
-  before,
-  denyOne,
-  enrol,
-  fromOutside,
-  leave,
-  peerAddresses,
-  sameNode,
-  strict,
-  type Narrator,
-  type TourContext,
-} from './tour-steps.ts';
+import { tourSteps, type Narrator, type TourContext } from './tour-steps.ts';
 
 export interface TourOptions {
   readonly paths: LabPaths;
@@ -29,18 +17,6 @@ export interface TourOptions {
   /** Aborted: the tour ends at the next moment that allows it, and the lab is taken down. */
   readonly signal: AbortSignal;
 }
-
-const steps: readonly ((context: TourContext) => Promise<void> | void)[] = [
-  before,
-  enrol,
-  sameNode,
-  acrossNodes,
-  fromOutside,
-  denyOne,
-  strict,
-  peerAddresses,
-  leave,
-];
 
 /** Plays everything, and takes the lab down however it ends. Throws TourError if a check does not hold. */
 export async function playTour(options: TourOptions): Promise<void> {
@@ -75,7 +51,7 @@ export async function playTour(options: TourOptions): Promise<void> {
     const applied = await orAbort(applyManifests(client, manifests, 'aura-demo'));
     await orAbort(waitForWorkloads(client, applied, (text) => tell.show(text)));
     const context: TourContext = { lab: new TourLab(paths, client), tell, samples };
-    for (const step of steps) await orAbort(Promise.resolve(step(context)));
+    for (const { play } of tourSteps) await orAbort(Promise.resolve(play(context)));
   } finally {
     tell.say('');
     tell.command('aura lab down');

@@ -2,6 +2,7 @@
 // it; a check that fails ends the tour with a sentence.
 import { readManifests, applyManifests } from '../apply-manifests.ts';
 import { run } from '../command.ts';
+import { execInPod } from '../exec-in-pod.ts';
 import { waitForWorkloads } from '../wait-workloads.ts';
 import { PacketCapture } from './packet-capture.ts';
 import { expectThat, logFields, type TourLab } from './tour-lab.ts';
@@ -48,7 +49,7 @@ async function apply({ lab, tell, samples }: TourContext, file: string): Promise
   await waitForWorkloads(lab.client, applied, () => {});
 }
 
-export async function before({ lab, tell }: TourContext): Promise<void> {
+async function before({ lab, tell }: TourContext): Promise<void> {
   tell.step(1, 'Before: the mesh is installed, but nothing is in it');
   tell.say(
     `A client on ${near} calls the Service httpbin; a replica on ${far} answers. We listen on the node's link.`,
@@ -69,7 +70,7 @@ export async function before({ lab, tell }: TourContext): Promise<void> {
   tell.say('Everybody on the path can read it.');
 }
 
-export async function enrol({ lab, tell }: TourContext): Promise<void> {
+async function enrol({ lab, tell }: TourContext): Promise<void> {
   tell.step(2, 'The namespace joins the mesh: one label, no restart, no sidecar');
   const mark = lab.mark();
   tell.command('kubectl label namespace ambient-demo istio.io/dataplane-mode=ambient');
@@ -105,9 +106,31 @@ export async function enrol({ lab, tell }: TourContext): Promise<void> {
       `the pod's rules should redirect to ${port}:\n${rules.join('\n')}`,
     );
   for (const rule of rules.filter((line) => line.startsWith('-A ISTIO'))) tell.show(rule);
+  await untilTunnelled(lab);
 }
 
-export async function sameNode({ lab, tell }: TourContext): Promise<void> {
+/**
+ * The control plane tells the proxies a moment after the agent has enrolled a pod; calls before that are still
+ * plain. Calls until both replicas are reached by the tunnel.
+ */
+async function untilTunnelled(lab: TourLab): Promise<void> {
+  const mark = lab.mark();
+  const until = Date.now() + 15_000;
+  const reached = new Set<string>();
+  while (reached.size < 2) {
+    expectThat(
+      Date.now() < until,
+      'after 15 s calls inside the mesh should go to port 15008 of both replicas',
+    );
+    await execInPod(lab.paths, debug, ['curl', '-sS', '-m', '5', url]);
+    await new Promise((resolve) => setTimeout(resolve, 50));
+    for (const { fields } of accessEntries(lab.since(mark, 'ztunnel')))
+      if (fields['direction'] === 'outbound' && fields['dst.hbone_addr'] !== undefined)
+        reached.add(fields['dst.workload'] ?? '');
+  }
+}
+
+async function sameNode({ lab, tell }: TourContext): Promise<void> {
   tell.step(3, 'Same node: one ztunnel is both ends');
   const mark = lab.mark();
   tell.command(`aura lab exec -n ambient-demo ds/debug --node ${near} -- curl ${url}`);
@@ -143,7 +166,7 @@ export async function sameNode({ lab, tell }: TourContext): Promise<void> {
   }
 }
 
-export async function acrossNodes({ lab, tell }: TourContext): Promise<void> {
+async function acrossNodes({ lab, tell }: TourContext): Promise<void> {
   tell.step(4, 'Across nodes: one line on each side, and only TLS in between');
   const mark = lab.mark();
   await using capture = await PacketCapture.start(lab.paths, lab.nodeNetns(near), 'eth0', 'tcp');
@@ -173,7 +196,7 @@ export async function acrossNodes({ lab, tell }: TourContext): Promise<void> {
   tell.say('Nothing of the request can be read: it is inside TLS 1.3, to port 15008.');
 }
 
-export async function fromOutside(context: TourContext): Promise<void> {
+async function fromOutside(context: TourContext): Promise<void> {
   const { lab, tell } = context;
   tell.step(5, 'From a pod outside the mesh: plain text, caught on 15006');
   const mark = lab.mark();
@@ -198,7 +221,7 @@ export async function fromOutside(context: TourContext): Promise<void> {
   tell.say('No src.identity: the proxy saw it, but nobody proved who it is.');
 }
 
-export async function denyOne(context: TourContext): Promise<void> {
+async function denyOne(context: TourContext): Promise<void> {
   const { lab, tell } = context;
   tell.step(6, 'An AuthorizationPolicy refuses one service account');
   const allowed = await lab.call(guest, url, 'guest, before the policy');
@@ -234,7 +257,7 @@ async function untilRefused<T extends { readonly code: number }>(
   return undefined;
 }
 
-export async function strict(context: TourContext): Promise<void> {
+async function strict(context: TourContext): Promise<void> {
   const { lab, tell } = context;
   tell.step(7, 'PeerAuthentication STRICT: without an identity there is no way in');
   const mark = lab.mark();
@@ -255,7 +278,7 @@ export async function strict(context: TourContext): Promise<void> {
   expectThat(other.code === 0, `a client in the mesh should be served, but got: ${other.complaint}`);
 }
 
-export function peerAddresses({ lab, tell }: TourContext): void {
+function peerAddresses({ lab, tell }: TourContext): void {
   tell.step(8, 'What the application saw as its peer: in every case the client pod itself');
   const cases = new Map<string, { client: string; origin: string }>();
   for (const { client, answer, how } of lab.seen) {
@@ -271,7 +294,7 @@ export function peerAddresses({ lab, tell }: TourContext): void {
   expectThat(cases.size >= 6, 'there should have been calls before, inside and from outside the mesh');
 }
 
-export async function leave({ lab, tell }: TourContext): Promise<void> {
+async function leave({ lab, tell }: TourContext): Promise<void> {
   tell.step(9, 'The label goes: rules gone, plain again');
   tell.command('kubectl label namespace ambient-demo istio.io/dataplane-mode-');
   await lab.label('ambient-demo', null);
@@ -303,3 +326,19 @@ export async function leave({ lab, tell }: TourContext): Promise<void> {
   }
   tell.show(`restarts: 0 in ${pods.length} pods`);
 }
+
+/** In this order: each builds on what the ones before have made. */
+export const tourSteps: readonly {
+  readonly title: string;
+  readonly play: (context: TourContext) => Promise<void> | void;
+}[] = [
+  { title: 'before: plain text on the link', play: before },
+  { title: 'enrolment: lines of agent and ztunnel, rules in the pod', play: enrol },
+  { title: 'same node: one ztunnel logs both directions', play: sameNode },
+  { title: 'across nodes: a line on each side, TLS in between', play: acrossNodes },
+  { title: 'from outside the mesh: caught on 15006', play: fromOutside },
+  { title: 'a policy refuses one service account', play: denyOne },
+  { title: 'STRICT refuses the outsider', play: strict },
+  { title: 'the application sees the client pod’s own address', play: peerAddresses },
+  { title: 'the label goes: rules gone, plain again', play: leave },
+];
