@@ -202,7 +202,7 @@ export function parseControlPlaneConfig(env: Environment, flags: ControlPlaneFla
       debounceAfterMs: read.duration('PILOT_DEBOUNCE_AFTER', 100),
       debounceMaxMs: read.duration('PILOT_DEBOUNCE_MAX', 10_000),
       identityCheck: read.boolean('PILOT_ENABLE_XDS_IDENTITY_CHECK', true),
-      maxReceiveBytes: read.number('ISTIO_GPRC_MAXRECVMSGSIZE', 4 * 1024 * 1024),
+      maxReceiveBytes: read.number('ISTIO_GPRC_MAXRECVMSGSIZE', 32 * 1024 * 1024),
       maxConnections: read.number('AURA_XDS_MAX_CONNECTIONS', 10_000),
       maxConnectionAgeMs: read.duration('AURA_XDS_MAX_CONNECTION_AGE', 30 * 60_000),
     },

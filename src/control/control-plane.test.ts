@@ -2,7 +2,7 @@
 import assert from 'node:assert/strict';
 import { test, type TestContext } from 'node:test';
 import { status as grpcStatus } from '@grpc/grpc-js';
-import { createCsr, parseCertificate } from '#/identity/index.ts';
+import { CertificateAuthority, createCsr, parseCertificate } from '#/identity/index.ts';
 import { createLogger } from '#/kit/index.ts';
 import { identityOf } from '#/model/index.ts';
 import { addressTypeUrl, authorizationTypeUrl, decodeAddress, decodePolicy } from '#/wire/index.ts';
@@ -275,6 +275,35 @@ test("ztunnel gets certificates for its own node's pods alone", async (t) => {
       refusedWith(grpcStatus.UNAUTHENTICATED)(error) && !(error as Error).message.includes('node'),
   );
   assert.ok(log.some((line) => line.includes('no pod of shop/far runs on node n1')));
+});
+
+test('a certificate of ours is as good as a token; one of another CA is not', async (t) => {
+  const { client, plane, roots } = await setUp(t);
+  const web = identityOf('cluster.local', 'shop', 'web');
+  const { csrPem, keyPem } = await createCsr(web);
+  const chain = await client().certificate({ csr: csrPem, ttlSeconds: 3600, impersonatedIdentity: web });
+  const connect = (leaf: string, key: string) => {
+    const made = new RawClient({
+      address: `127.0.0.1:${plane.addresses.tls}`,
+      roots,
+      identity: { chain: leaf, key },
+    });
+    t.after(() => made[Symbol.dispose]());
+    return made;
+  };
+  const known = connect(chain[0] as string, keyPem);
+  const renewed = await known.certificate({ csr: csrPem, ttlSeconds: 3600 });
+  assert.equal(parseCertificate(renewed[0] as string).identity, web);
+  const stream = known.stream({ id: 'waypoint~10.0.0.1~web.shop~shop.svc.cluster.local' });
+  stream.subscribe();
+  assert.ok((await stream.next()).resources.length > 0);
+  stream.end();
+  const other = await CertificateAuthority.selfSigned({ trustDomain: 'cluster.local' });
+  const forged = await other.sign(csrPem, web, 3600);
+  await assert.rejects(
+    connect(forged.chain[0] as string, keyPem).certificate({ csr: csrPem, ttlSeconds: 3600 }),
+    refusedWith(grpcStatus.UNAUTHENTICATED),
+  );
 });
 
 test('every namespace has the root certificate, also after it was deleted', async (t) => {

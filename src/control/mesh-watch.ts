@@ -75,6 +75,9 @@ const withStatus: readonly Kind[] = [
   'PeerAuthentication',
 ];
 
+/** Problems of one object that are logged. */
+const maxReported = 10;
+
 const reported: readonly Kind[] = ['Namespace', ...withStatus];
 
 export interface MeshWatchOptions {
@@ -239,8 +242,10 @@ export class MeshWatch {
   }
 
   #report(origin: Origin, problems: readonly Problem[]): void {
-    for (const { field, reason } of problems)
-      this.#log.warn(`${origin.kind} ${origin.key}: ${field}: ${reason}`);
+    for (const { field, reason } of problems.slice(0, maxReported))
+      this.#log.warn(`${origin.kind} ${origin.key}: ${field === '' ? '' : `${field}: `}${reason}`);
+    if (problems.length > maxReported)
+      this.#log.warn(`${origin.kind} ${origin.key}: and ${problems.length - maxReported} more problems`);
   }
 }
 

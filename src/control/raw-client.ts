@@ -33,6 +33,8 @@ export interface RawClientOptions {
   readonly address: string;
   /** PEM of the server's roots; absent: plain text. */
   readonly roots?: string;
+  /** PEM of a client certificate and its key. */
+  readonly identity?: { readonly chain: string; readonly key: string };
   readonly headers?: Readonly<Record<string, string>>;
 }
 
@@ -44,7 +46,11 @@ export class RawClient implements Disposable {
     const channel =
       options.roots === undefined
         ? credentials.createInsecure()
-        : credentials.createSsl(Buffer.from(options.roots));
+        : credentials.createSsl(
+            Buffer.from(options.roots),
+            options.identity === undefined ? null : Buffer.from(options.identity.key),
+            options.identity === undefined ? null : Buffer.from(options.identity.chain),
+          );
     this.#client = new Client(options.address, channel, {
       'grpc.max_receive_message_length': 256 * 1024 * 1024,
       'grpc.use_local_subchannel_pool': 1,

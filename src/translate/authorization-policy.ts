@@ -10,8 +10,8 @@ import { isEmpty } from './selector.ts';
 import type { MeshSettings } from './settings.ts';
 import {
   conditionType,
+  describeProblems,
   emptyTranslation,
-  type Problem,
   type Translation,
   type WantedCondition,
 } from './translation.ts';
@@ -69,10 +69,6 @@ export function isSentToZtunnel(policy: AuthorizationPolicyFacts, mesh: MeshSett
 }
 
 const unsupported = 'UnsupportedValue';
-
-function describe(problems: readonly Problem[]): string {
-  return problems.map((problem) => `${problem.field}: ${problem.reason}`).join('; ');
-}
 
 function l7Message(converted: ConvertedRules, action: 'Allow' | 'Deny', compat: boolean): string {
   const found = `ztunnel does not support HTTP attributes (found: ${converted.l7.join(', ')}), a waypoint does: `;
@@ -151,12 +147,12 @@ function conditionOf(
       policy,
       false,
       unsupported,
-      `${describe(converted.bad)}. Until this is corrected, the policy refuses all connections to what it selects`,
+      `${describeProblems(converted.bad)}. Until this is corrected, the policy refuses all connections to what it selects`,
     );
   const messages: string[] = [];
   if (converted.l7.length > 0) messages.push(l7Message(converted, action, mesh.upstreamCompat));
-  if (converted.bad.length > 0) messages.push(`left out: ${describe(converted.bad)}`);
-  if (converted.notes.length > 0) messages.push(describe(converted.notes));
+  if (converted.bad.length > 0) messages.push(`left out: ${describeProblems(converted.bad)}`);
+  if (converted.notes.length > 0) messages.push(describeProblems(converted.notes));
   return messages.length === 0
     ? accepted(policy, true, 'Accepted', 'attached to ztunnel')
     : accepted(policy, true, unsupported, messages.join('. '));

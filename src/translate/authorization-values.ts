@@ -10,14 +10,22 @@ export interface Parsed<T> {
   readonly bad: readonly string[];
 }
 
+/** A value as a message shows it: short, and never by walking through it. */
+export function shown(value: unknown): string {
+  if (typeof value === 'string')
+    return JSON.stringify(value.length > 100 ? `${value.slice(0, 100)}…` : value);
+  if (typeof value === 'number' || typeof value === 'boolean' || value === null) return String(value);
+  return Array.isArray(value) ? 'a list' : 'an object';
+}
+
 function parseAll<T>(value: unknown, expected: string, parse: (text: string) => T | undefined): Parsed<T> {
   if (value === undefined || value === null) return { values: [], bad: [] };
-  if (!Array.isArray(value)) return { values: [], bad: [`${JSON.stringify(value)} is not a list`] };
+  if (!Array.isArray(value)) return { values: [], bad: [`${shown(value)} is not a list`] };
   const values: T[] = [];
   const bad: string[] = [];
   for (const item of list(value)) {
     const parsed = typeof item === 'string' ? parse(item) : undefined;
-    if (parsed === undefined) bad.push(`${JSON.stringify(item)} is not ${expected}`);
+    if (parsed === undefined) bad.push(`${shown(item)} is not ${expected}`);
     else values.push(parsed);
   }
   return { values, bad };

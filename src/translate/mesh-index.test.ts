@@ -191,6 +191,26 @@ test('other settings run everything again', () => {
   assert.equal(change(() => mesh.reconfigure({ ...defaultSettings, trustDomain: 'example.org' })).runs, 0);
 });
 
+test('a policy of hostile depth or size is turned to the safe side, with a short message', () => {
+  const { mesh, change, conditions } = index();
+  let deep: unknown = 'x';
+  for (let i = 0; i < 200_000; i++) deep = [deep];
+  const policy = (rules: unknown, action = 'ALLOW'): SourceObject => ({
+    metadata: { namespace: 'a', name: 'p' },
+    spec: { action, rules },
+  });
+  const source = (value: unknown) => [{ from: [{ source: { ipBlocks: value } }] }];
+  for (const rules of [source([deep]), source(deep), source(Array.from({ length: 50_000 }, () => 'bad'))]) {
+    change(() => mesh.set('AuthorizationPolicy', policy(rules)));
+    change(() => mesh.set('AuthorizationPolicy', policy(rules, 'DENY')));
+  }
+  for (const [, [condition]] of conditions) {
+    assert.equal(condition?.status, false);
+    assert.ok((condition?.message.length ?? 0) < 2000, condition?.message.slice(0, 200));
+  }
+  assert.equal(conditions.length > 0, true);
+});
+
 test('hostile objects give no records and throw nothing', () => {
   const { mesh, change } = index();
   let deep: unknown = {};

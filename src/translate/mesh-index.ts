@@ -16,7 +16,13 @@ import { sameJson } from './same-json.ts';
 import { translateService } from './service.ts';
 import { translateServiceEntry } from './service-entry.ts';
 import type { MeshSettings } from './settings.ts';
-import type { MeshRecord, Problem, Translation, WantedCondition } from './translation.ts';
+import {
+  emptyTranslation,
+  type MeshRecord,
+  type Problem,
+  type Translation,
+  type WantedCondition,
+} from './translation.ts';
 import { translateWorkloadEntry } from './workload-entry.ts';
 
 type Translate<F> = (facts: F, lookup: Lookup) => Translation;
@@ -225,17 +231,35 @@ export class MeshIndex {
     if (source === undefined) return;
     this.#run++;
     this.#asked = [];
-    const result = this.#result(source);
+    const result = this.#resultOrFault(source);
     for (const question of this.#asked) this.#readers.add(question, id);
     for (const question of source.questions)
       if (this.#askedIn[question] !== this.#run) this.#readers.drop(question, id);
     source.questions = this.#asked;
-    this.#publish(source, id, result ?? { records: [], conditions: [], problems: [] });
+    if (typeof result === 'string') {
+      this.#fault(source, result);
+      return;
+    }
+    this.#publish(source, id, result ?? emptyTranslation);
     if (result === undefined) {
       this.#sources[id] = undefined;
       this.#ids.delete(`${source.kind}/${source.key}`);
       this.#free.push(id);
     }
+  }
+
+  /** A fault of ours with one object must not stop the others: its text, in that case. */
+  #resultOrFault(source: Source): Translation | string | undefined {
+    try {
+      return this.#result(source);
+    } catch (error) {
+      return error instanceof Error ? error.message : String(error);
+    }
+  }
+
+  #fault(source: Source, text: string): void {
+    source.problems = [{ field: '', reason: `cannot be translated, its last form is kept: ${text}` }];
+    this.#output.problems?.({ kind: source.kind, key: source.key }, source.problems);
   }
 
   /** Undefined if the object is gone. */

@@ -1,6 +1,7 @@
 // PeerAuthentication: STRICT is a DENY policy for connections without an identity. Workloads list either the one
 // static policy, or a converted one where ports differ.
 import { emptyMatch, type Policy, type PolicyMatch } from '#/model/index.ts';
+import { shown } from './authorization-values.ts';
 import type { Lookup } from './lookup.ts';
 import { convertedPeerAuthentication, staticStrictPolicy } from './names.ts';
 import { byAge, objectFacts, specOf, type ObjectFacts, type SourceObject } from './object.ts';
@@ -35,7 +36,7 @@ export function readPeerAuthentication(object: SourceObject): PeerAuthentication
       case 'STRICT':
         return 'STRICT';
       default:
-        problems.push({ field, reason: `${JSON.stringify(value)} is not a mode; taken as STRICT` });
+        problems.push({ field, reason: `${shown(value)} is not a mode; taken as STRICT` });
         return 'STRICT';
     }
   };

@@ -38,6 +38,15 @@ export interface Translation {
 
 export const emptyTranslation: Translation = { records: [], conditions: [], problems: [] };
 
+/** Conditions are read by people: the first few problems, and how many more there are. */
+const maxDescribed = 10;
+
+export function describeProblems(problems: readonly Problem[]): string {
+  const texts = problems.slice(0, maxDescribed).map(({ field, reason }) => `${field}: ${reason}`);
+  if (problems.length > maxDescribed) texts.push(`and ${problems.length - maxDescribed} more`);
+  return texts.join('; ');
+}
+
 /** The condition that tells of problems in kinds for which upstream has none. */
 export function validCondition(problems: readonly Problem[]): readonly WantedCondition[] {
   if (problems.length === 0) return [];
@@ -46,7 +55,7 @@ export function validCondition(problems: readonly Problem[]): readonly WantedCon
       type: conditionType.valid,
       status: false,
       reason: 'InvalidValue',
-      message: problems.map((problem) => `${problem.field}: ${problem.reason}`).join('; '),
+      message: describeProblems(problems),
     },
   ];
 }
