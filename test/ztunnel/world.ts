@@ -51,6 +51,8 @@ export interface Pod {
 export interface WorldOptions {
   /** Pods have IPv6 addresses as well. */
   readonly ipv6?: boolean;
+  /** The rules of pods send questions for port 53 to the proxy. */
+  readonly dnsCapture?: boolean;
 }
 
 export class World implements AsyncDisposable {
@@ -61,6 +63,7 @@ export class World implements AsyncDisposable {
   readonly #served = new Set<Socket>();
   readonly #config: Partial<ZtunnelConfig>;
   readonly #ipv6: boolean;
+  readonly #dnsCapture: boolean;
   readonly #nodes = new Map<string, MeshNode>();
   readonly pods = new Map<string, Pod>();
   readonly authority: CertificateAuthority;
@@ -70,18 +73,20 @@ export class World implements AsyncDisposable {
   #switch!: Netns;
   #next = 2;
 
-  private constructor(authority: CertificateAuthority, config: Partial<ZtunnelConfig>, ipv6: boolean) {
+  private constructor(
+    authority: CertificateAuthority,
+    config: Partial<ZtunnelConfig>,
+    options: WorldOptions,
+  ) {
     this.authority = authority;
     this.#config = config;
-    this.#ipv6 = ipv6;
+    this.#ipv6 = options.ipv6 === true;
+    this.#dnsCapture = options.dnsCapture === true;
   }
 
-  static async make(
-    config: Partial<ZtunnelConfig> = {},
-    { ipv6 = false }: WorldOptions = {},
-  ): Promise<World> {
+  static async make(config: Partial<ZtunnelConfig> = {}, options: WorldOptions = {}): Promise<World> {
     const authority = await CertificateAuthority.selfSigned({ trustDomain: 'cluster.local' });
-    const world = new World(authority, config, ipv6);
+    const world = new World(authority, config, options);
     world.#switch = world.#createNetns('switch');
     await world.#ip(
       world.#switch,
@@ -89,7 +94,7 @@ export class World implements AsyncDisposable {
       'link set br0 up',
       'link set lo up',
       'addr add 10.99.0.1/16 dev br0',
-      ...(ipv6 ? ['addr add fd99::1/64 dev br0 nodad'] : []),
+      ...(world.#ipv6 ? ['addr add fd99::1/64 dev br0 nodad'] : []),
     );
     return world;
   }
@@ -235,7 +240,7 @@ export class World implements AsyncDisposable {
 
   /** The rules of a captured pod. */
   async capture(netns: Netns): Promise<void> {
-    const settings = { ...captureDefaults, dnsCapture: false, ipv6: this.#ipv6 };
+    const settings = { ...captureDefaults, dnsCapture: this.#dnsCapture, ipv6: this.#ipv6 };
     for (const family of this.#ipv6 ? ([4, 6] as const) : ([4] as const)) {
       const restore = family === 4 ? 'iptables-restore' : 'ip6tables-restore';
       const input = restoreInput(podRules(settings, family));
@@ -342,17 +347,17 @@ export class World implements AsyncDisposable {
 
   /** Packets to the application's port vanish: it can be dialled, but does not answer. */
   async blackHole(pod: Pod, port: number): Promise<void> {
-    await this.#run(pod.netns, [
-      'iptables',
-      '-A',
-      'INPUT',
-      '-p',
-      'tcp',
-      '--dport',
-      String(port),
-      '-j',
-      'DROP',
-    ]);
+    await this.#block(pod, port, 'DROP');
+  }
+
+  /** Packets to the port are answered with an ICMP error. */
+  async unreachable(pod: Pod, port: number, error: string): Promise<void> {
+    await this.#block(pod, port, 'REJECT', '--reject-with', error);
+  }
+
+  async #block({ netns }: Pod, port: number, ...target: string[]): Promise<void> {
+    const rule = ['-A', 'INPUT', '-p', 'tcp', '--dport', String(port), '-j', ...target];
+    await this.#run(netns, ['iptables', ...rule]);
   }
 
   /** Sends text, ends, and resolves with all that came back; rejects on reset. */
