@@ -70,7 +70,15 @@ any_node=$(command -v node || true)
 if ! locked "$any_node"; then
   command -v npm >/dev/null 2>&1 || die "install npm (https://nodejs.org), then try again"
   say "installing the locked npm packages"
-  npm ci --no-audit --no-fund --loglevel=error >&2 || die "npm ci failed, see above"
+  # A registry that lacks packages for other systems makes `npm ci` refuse; `install` keeps to the lock as well.
+  log=$(mktemp)
+  npm ci --no-audit --no-fund --loglevel=error >"$log" 2>&1 ||
+    npm install --no-save --no-audit --no-fund --loglevel=error >>"$log" 2>&1 || {
+    tail -n 20 "$log" >&2
+    rm -f "$log"
+    die "npm could not install the locked packages, see above"
+  }
+  rm -f "$log"
 fi
 # Newer npm does not run install scripts that are not allowed one by one; Node's own one fetches the binary.
 if [ ! -x "$node_bin" ]; then

@@ -1,8 +1,8 @@
 // Where a lab keeps its things. Everything follows from AURA_HOME, so that two labs never share a name and a lab
 // whose state file is lost can still be found and removed.
 import { createHash } from 'node:crypto';
-import { mkdirSync, realpathSync } from 'node:fs';
-import { dirname, join, resolve } from 'node:path';
+import { realpathSync } from 'node:fs';
+import { basename, dirname, join, resolve } from 'node:path';
 
 export interface LabPaths {
   /** AURA_HOME, absolute and without links. */
@@ -38,9 +38,18 @@ export function defaultHome(env: Readonly<Record<string, string | undefined>>): 
   return join(home, '.aura');
 }
 
+/** The path without links, as far as it exists. */
+function realHome(home: string): string {
+  try {
+    return realpathSync(home);
+  } catch {
+    const parent = dirname(home);
+    return parent === home ? home : join(realHome(parent), basename(home));
+  }
+}
+
 export function labPaths(home: string): LabPaths {
-  mkdirSync(dirname(home), { recursive: true });
-  const real = join(realpathSync(dirname(home)), home.slice(home.lastIndexOf('/') + 1));
+  const real = realHome(resolve(home));
   if (/^\/(?:var\/)?run(?:\/|$)/.test(real))
     throw new Error(
       `AURA_HOME=${real} lies below /run, which the lab hides from its nodes: choose another folder`,
