@@ -20,6 +20,7 @@ import {
   zdsMaxBytes,
 } from '../src/wire/index.ts';
 import { runDnsMessage } from './dns-message.ts';
+import { runH2, runHpack, seedH2, seedHpack } from './h2.ts';
 import type { Random } from './random.ts';
 import { randomPolicy, randomService, randomWorkload } from './random-records.ts';
 
@@ -80,4 +81,15 @@ export const targets: readonly Target[] = [
     },
   },
   { name: 'dns-message', run: runDnsMessage },
+  {
+    name: 'h2-server',
+    seed: (random) => seedH2('server', random),
+    run: (input) => runH2('server', input),
+  },
+  {
+    name: 'h2-client',
+    seed: (random) => seedH2('client', random),
+    run: (input) => runH2('client', input),
+  },
+  { name: 'hpack', seed: seedHpack, run: runHpack },
 ];
