@@ -5,7 +5,7 @@ import { shown } from './authorization-values.ts';
 import type { Lookup } from './lookup.ts';
 import { convertedPeerAuthentication, staticStrictPolicy } from './names.ts';
 import { byAge, objectFacts, specOf, type ObjectFacts, type SourceObject } from './object.ts';
-import { labelMap, record, type Labels } from './read.ts';
+import { labelMap, record, unknownFields, type Labels } from './read.ts';
 import { isEmpty, selects } from './selector.ts';
 import { emptyTranslation, validCondition, type Problem, type Translation } from './translation.ts';
 
@@ -40,7 +40,14 @@ export function readPeerAuthentication(object: SourceObject): PeerAuthentication
         return 'STRICT';
     }
   };
+  for (const name of unknownFields(spec, ['selector', 'mtls', 'portLevelMtls']))
+    problems.push({ field: `spec.${name}`, reason: 'unknown field' });
   let mode = readMode('spec.mtls.mode', record(spec['mtls'])['mode']);
+  for (const name of unknownFields(spec['mtls'], ['mode'])) {
+    // A mode was meant, but which is not known.
+    problems.push({ field: `spec.mtls.${name}`, reason: 'unknown field; taken as STRICT' });
+    mode = 'STRICT';
+  }
   const strictPorts: number[] = [];
   const permissivePorts: number[] = [];
   for (const [key, value] of Object.entries(record(spec['portLevelMtls']))) {
