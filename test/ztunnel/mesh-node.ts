@@ -4,7 +4,7 @@ import { createLogger, systemClock } from '#/kit/index.ts';
 import type { Certificate } from '#/identity/index.ts';
 import type { Identity } from '#/model/index.ts';
 import { MeshStore } from '#/state/index.ts';
-import { openMetrics, TrafficMetrics } from '#/telemetry/index.ts';
+import { families, MetricSet, openMetrics, TrafficMetrics } from '#/telemetry/index.ts';
 import { DataWorkers } from '../../src/ztunnel/data-workers.ts';
 import type { ZtunnelConfig } from '../../src/ztunnel/config.ts';
 import type { ConnectionReport, WorkerInit } from '../../src/ztunnel/messages.ts';
@@ -62,6 +62,7 @@ export class MeshNode {
   readonly lost: string[] = [];
   readonly #threads: Worker[] = [];
   readonly #traffic = new TrafficMetrics();
+  readonly #counters = new MetricSet(Object.values(families));
 
   constructor({ name, config, certificate }: MeshNodeOptions) {
     this.name = name;
@@ -111,7 +112,10 @@ export class MeshNode {
 
   async #reports() {
     const reports = await this.workers.reports();
-    for (const { traffic } of reports) this.#traffic.merge(traffic);
+    for (const { traffic, metrics } of reports) {
+      this.#traffic.merge(traffic);
+      this.#counters.merge(metrics);
+    }
     return reports;
   }
 
@@ -135,10 +139,10 @@ export class MeshNode {
     return (await this.#reports()).flatMap(({ connections }) => connections);
   }
 
-  /** The traffic metrics as text, all that was ever counted. */
+  /** The metrics as text, all that was ever counted. */
   async metrics(): Promise<string> {
     await this.#reports();
-    return [...openMetrics(this.#traffic.collect())].join('');
+    return [...openMetrics([...this.#traffic.collect(), ...this.#counters.collect()])].join('');
   }
 
   /** The sum of a metric over the series that hold every one of the texts. */
