@@ -10,6 +10,8 @@ import { followLog, tailOf } from '../runtime/log-reader.ts';
 import { runDirs, type ContainerRunner } from './container-runner.ts';
 import { execProtocols, serveExec } from './exec-channels.ts';
 import type { Kubelet } from './kubelet.ts';
+import { podPlaces } from './kubelet-context.ts';
+import { forwardProtocol, serveForward } from './port-forward.ts';
 import { acceptKey } from './websocket.ts';
 
 class Refusal extends Error {
@@ -123,6 +125,10 @@ export class KubeletServer {
       this.#checkPeer(request);
       const url = new URL(request.url ?? '/', 'http://kubelet');
       const [, what, namespace = '', name = '', container] = url.pathname.split('/').map(decodeURIComponent);
+      if (what === 'portForward') {
+        this.#forward(request, socket, head, namespace, name, url.searchParams);
+        return;
+      }
       if (what !== 'exec') throw new Refusal(404, `no such path: ${url.pathname}`);
       const offered = String(request.headers['sec-websocket-protocol'] ?? '')
         .split(',')
@@ -144,11 +150,7 @@ export class KubeletServer {
       if (command.length === 0) throw new Refusal(400, 'exec needs a command');
       const tty = flag('tty');
       const argv = execArgv({ pid: state.pid, cgroup: runner.cgroup }, command, tty);
-      socket.write(
-        'HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n' +
-          `Sec-WebSocket-Accept: ${acceptKey(String(request.headers['sec-websocket-key'] ?? ''))}\r\n` +
-          `Sec-WebSocket-Protocol: ${protocol}\r\n\r\n`,
-      );
+      acceptUpgrade(request, socket, protocol);
       serveExec(socket, head, argv, { stdin: flag('input', 'stdin'), tty });
     } catch (error) {
       const status = error instanceof Refusal ? error.status : 500;
@@ -158,4 +160,41 @@ export class KubeletServer {
       );
     }
   }
+
+  #forward(
+    request: IncomingMessage,
+    socket: Duplex,
+    head: Buffer,
+    namespace: string,
+    name: string,
+    query: URLSearchParams,
+  ): void {
+    const { context } = this.#kubelet;
+    const pod = this.#kubelet.worker(namespace, name)?.pod;
+    if (pod === undefined)
+      throw new Refusal(404, `pod ${namespace}/${name} is not on node ${context.node.name}`);
+    if (!String(request.headers['sec-websocket-protocol'] ?? '').includes(forwardProtocol))
+      throw new Refusal(400, `port forwarding needs a WebSocket of ${forwardProtocol}`);
+    const ports = query.getAll('port').flatMap((text) => text.split(','));
+    const port = Number(ports[0]);
+    if (ports.length !== 1 || !Number.isInteger(port) || port < 1 || port > 65535)
+      throw new Refusal(400, 'port forwarding takes one port from 1 to 65535 per connection');
+    const own = pod.spec.hostNetwork === true;
+    const netns = own ? context.netns : context.kernel.openNetns(podPlaces(context, pod).sandbox.netns);
+    try {
+      acceptUpgrade(request, socket, forwardProtocol);
+      serveForward(socket, head, context.kernel, netns, port);
+    } finally {
+      // The socket is made; it stays in its namespace.
+      if (!own) netns[Symbol.dispose]();
+    }
+  }
+}
+
+function acceptUpgrade(request: IncomingMessage, socket: Duplex, protocol: string): void {
+  socket.write(
+    'HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n' +
+      `Sec-WebSocket-Accept: ${acceptKey(String(request.headers['sec-websocket-key'] ?? ''))}\r\n` +
+      `Sec-WebSocket-Protocol: ${protocol}\r\n\r\n`,
+  );
 }

@@ -51,7 +51,10 @@ export class Kubelet {
   }
 
   worker(namespace: string, name: string): PodWorker | undefined {
-    return this.workers.find(({ pod }) => pod.metadata.name === name && pod.metadata.namespace === namespace);
+    // The newest: an old one of the same name may still be ending.
+    return this.workers.findLast(
+      ({ pod }) => pod.metadata.name === name && pod.metadata.namespace === namespace,
+    );
   }
 
   /** Takes over the pods on disk and follows those of the API. `informer` has all nodes' pods, and is synced. */
