@@ -4,22 +4,20 @@ import type { IncomingMessage, ServerResponse } from 'node:http';
 import { createServer, type Server } from 'node:https';
 import { CertificateAuthority } from '#/identity/index.ts';
 import { KubeClient } from '#/kube/index.ts';
+import {
+  knownPlurals,
+  patched,
+  selector,
+  status,
+  target,
+  type FakeObject,
+  type Target,
+} from './fake-objects.ts';
+
+export type { FakeObject } from './fake-objects.ts';
 
 /** Made once per process: a key of RSA takes its time. */
 let authority: Promise<CertificateAuthority> | undefined;
-
-export interface FakeObject {
-  readonly apiVersion?: string;
-  readonly kind?: string;
-  metadata: {
-    name: string;
-    namespace?: string;
-    uid?: string;
-    resourceVersion?: string;
-    [field: string]: unknown;
-  };
-  [field: string]: unknown;
-}
 
 export interface FakeToken {
   readonly namespace: string;
@@ -31,63 +29,6 @@ export interface FakeToken {
 interface Watcher {
   readonly matches: (object: FakeObject) => boolean;
   readonly response: ServerResponse;
-}
-
-interface Target {
-  /** `/api/v1/pods`: the collection, whatever the namespace. */
-  readonly collection: string;
-  readonly namespace: string | undefined;
-  readonly name: string | undefined;
-  readonly subresource: string | undefined;
-}
-
-const status = (code: number, reason: string, message: string) => ({
-  kind: 'Status',
-  apiVersion: 'v1',
-  status: 'Failure',
-  code,
-  reason,
-  message,
-});
-
-/** JSON merge patch (RFC 7396). */
-function merge(target: unknown, patch: unknown): unknown {
-  if (typeof patch !== 'object' || patch === null || Array.isArray(patch)) return patch;
-  const result: Record<string, unknown> =
-    typeof target === 'object' && target !== null && !Array.isArray(target) ? { ...target } : {};
-  for (const [key, value] of Object.entries(patch)) {
-    if (value === null) delete result[key];
-    else result[key] = merge(result[key], value);
-  }
-  return result;
-}
-
-function target(path: string): Target | undefined {
-  const match =
-    /^(\/api\/v1|\/apis\/[^/]+\/[^/]+)(?:\/namespaces\/([^/]+)(?=\/[^/]+))?\/([^/]+)(?:\/([^/]+))?(?:\/([^/]+))?$/.exec(
-      path,
-    );
-  if (match === null) return undefined;
-  const [, root, namespace, plural, name, subresource] = match;
-  return { collection: `${root}/${plural}`, namespace, name, subresource };
-}
-
-function selector(query: URLSearchParams): (object: FakeObject) => boolean {
-  const terms = [
-    ...(query.get('labelSelector') ?? '').split(',').map((term) => ({ term, label: true })),
-    ...(query.get('fieldSelector') ?? '').split(',').map((term) => ({ term, label: false })),
-  ].filter(({ term }) => term !== '');
-  return (object) =>
-    terms.every(({ term, label }) => {
-      const [, key = '', operator, wanted] = /^([^!=]+)(!?=)(.*)$/.exec(term) ?? [];
-      const labels = object.metadata['labels'] as Record<string, string> | undefined;
-      const value = label
-        ? labels?.[key]
-        : key === 'metadata.name'
-          ? object.metadata.name
-          : object.metadata.namespace;
-      return operator === '=' ? value === wanted : value !== wanted;
-    });
 }
 
 export class FakeApi implements AsyncDisposable {
@@ -384,23 +325,4 @@ export class FakeApi implements AsyncDisposable {
       },
     };
   }
-}
-
-const knownPlurals = [
-  'gatewayclasses',
-  'gateways',
-  'serviceentries',
-  'workloadentries',
-  'authorizationpolicies',
-  'peerauthentications',
-];
-
-function patched(old: FakeObject, body: unknown, applies: boolean): FakeObject {
-  const next = merge(old, body) as FakeObject;
-  if (!applies) return next;
-  const before = (old['status'] as { conditions?: { type: string }[] } | undefined)?.conditions ?? [];
-  const given = (body as { status?: { conditions?: { type: string }[] } }).status?.conditions;
-  if (given === undefined) return next;
-  const kept = before.filter(({ type }) => !given.some((one) => one.type === type));
-  return { ...next, status: { ...(next['status'] as object), conditions: [...kept, ...given] } };
 }
