@@ -9,7 +9,7 @@ import type { Ip } from '#/kit/index.ts';
 import { runCommand } from '#/sys/index.ts';
 import { parseZtunnelConfig, type ZtunnelConfig } from '../../src/ztunnel/config.ts';
 import { answersOf, dig, NameServer, say, scatter, type Heard } from './dns-talk.ts';
-import { World, type Pod, type WorldOptions } from './world.ts';
+import { kernel, World, type Pod, type WorldOptions } from './world.ts';
 
 const dir = mkdtempSync(join(tmpdir(), 'aura-dns-'));
 after(() => rmSync(dir, { recursive: true }));
@@ -301,6 +301,37 @@ suite('DNS with IPv6', () => {
     assert.deepEqual(answersOf(await dig(client, { name: 'web' })), ['A 10.200.0.1']);
     await assert.rejects(dig(client, { name: 'web', server: '::1', port: 15_053 }), /ECONNREFUSED/);
   });
+});
+
+test('a proxy that drains answers what was asked before, then closes', async () => {
+  const { world, use } = await make('drain.conf');
+  await using _ = world;
+  use('10.99.0.1');
+  const client = await world.pod({ name: 'client', node: 'one' });
+  world.service('web', '10.200.0.1', []);
+  const node = world.node('one');
+  // The questions wait for the pod's record.
+  node.store.apply({ removedWorkloads: [client.workload.uid] });
+  await node.settled();
+  const waiting = [false, true].map((tcp) => dig(client, { name: 'web', tcp }));
+  await new Promise((resolve) => setTimeout(resolve, 50));
+  const closed = node.workers.close(3000);
+  await new Promise((resolve) => setTimeout(resolve, 50));
+  await assert.rejects(dig(client, { name: 'web', tcp: true }), /ECONNREFUSED/);
+  node.store.apply({ addresses: [client.workload] });
+  for (const reply of await Promise.all(waiting)) assert.deepEqual(answersOf(reply), ['A 10.200.0.1']);
+  await closed;
+  await assert.rejects(dig(client, { name: 'web', server: '127.0.0.1', port: 15_053 }), /ECONNREFUSED/);
+});
+
+test('a port that is taken: the pod is not started, and the error says where', async () => {
+  const { world } = await make('taken.conf');
+  await using _ = world;
+  const pod = await world.pod({ name: 'busy', node: 'one', plain: true });
+  const fd = kernel.udpSocket({ netns: pod.netns, host: '127.0.0.1', port: 15_053 });
+  await assert.rejects(world.start(pod), /bind 127\.0\.0\.1:15053 .*EADDRINUSE/);
+  kernel.close(fd);
+  await world.start(pod);
 });
 
 test('without DNS capture nothing listens', async () => {
