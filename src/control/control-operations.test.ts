@@ -4,7 +4,7 @@ import { test } from 'node:test';
 import { status as grpcStatus } from '@grpc/grpc-js';
 import { addressTypeUrl } from '#/wire/index.ts';
 import { FakeApi } from './fake-api.ts';
-import { byText, refusedWith, service, setUp, until } from './fake-world.ts';
+import { byText, refusedWith, setUp, until } from './fake-world.ts';
 
 test('readiness, version and metrics are served', async (t) => {
   const { plane, client } = await setUp(t);
