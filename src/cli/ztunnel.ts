@@ -1,4 +1,5 @@
 // `aura ztunnel`: the node proxy, configured by upstream's environment variables.
+import { readFileSync } from 'node:fs';
 import type { Command } from 'commander';
 import { ConfigError, parseZtunnelConfig, startZtunnel } from '#/ztunnel/index.ts';
 
@@ -25,7 +26,10 @@ export function registerZtunnel(program: Command): void {
 
 function start(): ReturnType<typeof startZtunnel> {
   try {
-    return startZtunnel(parseZtunnelConfig(process.env));
+    const { version } = JSON.parse(readFileSync(new URL('../../package.json', import.meta.url), 'utf8')) as {
+      version: string;
+    };
+    return startZtunnel(parseZtunnelConfig(process.env), { version });
   } catch (error) {
     if (error instanceof ConfigError) throw new Error(`ztunnel: ${error.message}`, { cause: error });
     throw error;

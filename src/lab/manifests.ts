@@ -206,7 +206,8 @@ function controlPlaneManifests(plan: AddressPlan): Manifest[] {
         replicas: 1,
         selector: { matchLabels: labels },
         template: {
-          metadata: { labels: { ...labels, 'istio.io/dataplane-mode': 'none' } },
+          // istioctl looks for the control plane of a revision by this label.
+          metadata: { labels: { ...labels, 'istio.io/rev': 'default', 'istio.io/dataplane-mode': 'none' } },
           spec: {
             serviceAccountName: 'istiod',
             nodeSelector: onControlPlane,

@@ -115,7 +115,10 @@ export const families = {
     ['reason'],
   ),
   xdsMessages: counter('istio_xds_message', 'Messages from the control plane', ['url']),
-  xdsMessageBytes: counter('istio_xds_message_bytes', 'Bytes of messages from the control plane', ['url']),
+  xdsMessageBytes: {
+    ...counter('istio_xds_message_bytes', 'Bytes of messages from the control plane', ['url']),
+    unit: 'bytes',
+  },
   build: gauge('istio_build', 'The version that runs', ['component', 'tag']),
   activeProxies: gauge('workload_manager_active_proxy_count', 'Pods that have a proxy', []),
   pendingProxies: gauge(

@@ -16,7 +16,9 @@ function dump(pem: string): CertificateDump {
   return {
     pem: Buffer.from(pem).toString('base64'),
     serialNumber: BigInt(`0x${serial}`).toString(),
-    validFrom: new Date(notBefore).toISOString(),
-    expirationTime: new Date(notAfter).toISOString(),
+    validFrom: wholeSeconds(notBefore),
+    expirationTime: wholeSeconds(notAfter),
   };
 }
+
+const wholeSeconds = (ms: number): string => new Date(ms).toISOString().replace(/\.[0-9]+Z$/, 'Z');

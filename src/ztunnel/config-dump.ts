@@ -3,6 +3,7 @@ import { formatCidr } from '#/kit/index.ts';
 import {
   serviceKey,
   type GatewayAddress,
+  type LoadBalancing,
   type Policy,
   type PolicyMatch,
   type Service,
@@ -10,6 +11,7 @@ import {
   type Workload,
 } from '#/model/index.ts';
 import type { MeshStore } from '#/state/index.ts';
+import { configShown } from './config-shown.ts';
 import type { ZtunnelConfig } from './config.ts';
 import type { ConnectionReport } from './messages.ts';
 import type { PodState } from './pods.ts';
@@ -74,11 +76,6 @@ export function configDump(input: DumpInput): unknown {
   };
 }
 
-/** The configuration without the token, which may be literal. */
-export function configShown(config: ZtunnelConfig): unknown {
-  return { ...config, ...(config.authToken === undefined ? {} : { authToken: 'redacted' }) };
-}
-
 function podDump(pod: PodState, connections: readonly ConnectionReport[]): unknown {
   const own = connections.filter((connection) => connection.pod === pod.uid);
   const side = (direction: ConnectionReport['direction']) =>
@@ -101,35 +98,47 @@ function gatewayDump(gateway: GatewayAddress): unknown {
   return { destination: text, hboneMtlsPort: gateway.hboneMtlsPort };
 }
 
+/** What is empty is left out, as upstream does. */
+function filled(fields: Readonly<Record<string, unknown>>): Record<string, unknown> {
+  const empty = (value: unknown): boolean =>
+    value === undefined || value === '' || value === false || (Array.isArray(value) && value.length === 0);
+  return Object.fromEntries(Object.entries(fields).filter(([, value]) => !empty(value)));
+}
+
 function workloadDump(workload: Workload): unknown {
+  const { waypoint, networkGateway, applicationTunnel } = workload;
+  const locality = filled({ ...workload.locality });
   return {
     workloadIps: workload.addresses,
-    ...(workload.waypoint === undefined ? {} : { waypoint: gatewayDump(workload.waypoint) }),
-    ...(workload.networkGateway === undefined
-      ? {}
-      : { networkGateway: gatewayDump(workload.networkGateway) }),
     protocol: workload.protocol,
     networkMode: workload.networkMode,
-    uid: workload.uid,
     name: workload.name,
     namespace: workload.namespace,
-    trustDomain: workload.trustDomain,
-    serviceAccount: workload.serviceAccount,
-    network: workload.network,
-    workloadName: workload.workloadName,
-    workloadType: workload.workloadType,
-    canonicalName: workload.canonicalName,
-    canonicalRevision: workload.canonicalRevision,
-    hostname: workload.hostname,
-    node: workload.node,
-    nativeTunnel: workload.nativeTunnel,
-    ...(workload.applicationTunnel === undefined ? {} : { applicationTunnel: workload.applicationTunnel }),
-    authorizationPolicies: workload.authorizationPolicies,
     status: workload.status,
     clusterId: workload.clusterId,
-    locality: workload.locality,
-    services: Object.keys(workload.services),
     capacity: workload.capacity,
+    workloadType: workload.workloadType,
+    ...filled({
+      waypoint: waypoint && gatewayDump(waypoint),
+      networkGateway: networkGateway && gatewayDump(networkGateway),
+      uid: workload.uid,
+      trustDomain: workload.trustDomain,
+      serviceAccount: workload.serviceAccount,
+      network: workload.network,
+      workloadName: workload.workloadName,
+      canonicalName: workload.canonicalName,
+      canonicalRevision: workload.canonicalRevision,
+      hostname: workload.hostname,
+      node: workload.node,
+      nativeTunnel: workload.nativeTunnel,
+      applicationTunnel: applicationTunnel && {
+        protocol: applicationTunnel.protocol,
+        port: applicationTunnel.port === 0 ? null : applicationTunnel.port,
+      },
+      authorizationPolicies: workload.authorizationPolicies,
+      locality: Object.keys(locality).length === 0 ? undefined : locality,
+      services: Object.keys(workload.services),
+    }),
   };
 }
 
@@ -170,17 +179,32 @@ function serviceDump(service: Service, store: MeshStore): unknown {
             weight,
           })),
         }),
-    loadBalancer:
-      loadBalancing.mode === 'UNSPECIFIED' && loadBalancing.routingPreference.length === 0
-        ? null
-        : {
-            routingPreferences: loadBalancing.routingPreference,
-            mode: loadBalancing.mode,
-            healthPolicy: loadBalancing.healthPolicy,
-          },
-    ipFamilies: service.ipFamilies,
+    ...filled({
+      loadBalancer: loadBalancerDump(loadBalancing),
+      ipFamilies: familyNames[service.ipFamilies],
+    }),
     canonical: service.canonical,
-    visibility: service.visibility,
+    visibility: capitalized(service.visibility),
+  };
+}
+
+const familyNames = { AUTOMATIC: undefined, IPV4_ONLY: 'IPv4', IPV6_ONLY: 'IPv6', DUAL: 'Dual' } as const;
+
+/** `ONLY_HEALTHY`: `OnlyHealthy`. */
+const capitalized = (name: string): string =>
+  name
+    .split('_')
+    .map((word) => word.slice(0, 1) + word.slice(1).toLowerCase())
+    .join('');
+
+/** Absent if it says nothing that is not the default. */
+function loadBalancerDump({ mode, routingPreference, healthPolicy }: LoadBalancing): unknown {
+  if (mode === 'UNSPECIFIED' && routingPreference.length === 0 && healthPolicy === 'ONLY_HEALTHY')
+    return undefined;
+  return {
+    routingPreferences: routingPreference.map(capitalized),
+    mode: mode === 'UNSPECIFIED' ? 'Standard' : capitalized(mode),
+    healthPolicy: capitalized(healthPolicy),
   };
 }
 
@@ -193,7 +217,8 @@ function stringMatch(match: StringMatch): unknown {
     case 'suffix':
       return { Suffix: match.value };
     case 'presence':
-      return 'Presence';
+      // An object here, too: istioctl reads none of the dump if it is anything else.
+      return { Presence: [] };
   }
 }
 

@@ -47,7 +47,8 @@ export interface ConnectionReport {
   readonly pod: string;
   readonly direction: 'inbound' | 'outbound';
   readonly src: string;
-  readonly originalDst: string;
+  /** Outbound: the address that the client asked for. Inbound: the service that was meant, if it is known. */
+  readonly originalDst: string | null;
   readonly actualDst: string;
   readonly protocol: 'HBONE' | 'TCP' | 'DOUBLEHBONE';
 }

@@ -220,7 +220,7 @@ function deliver(
       pod: context.pod.uid,
       direction: 'inbound',
       source: peer.address,
-      originalDestination: peer.connection,
+      originalDestination: plan.service?.hostname,
       actualDestination: plan.target,
       protocol: 'HBONE',
       stillAllowed: () => stillAllowed(context, (workload) => verdict(workload).allow),

@@ -9,7 +9,8 @@ export interface LiveConnection {
   readonly pod: string;
   readonly direction: 'inbound' | 'outbound';
   readonly source: SocketAddress;
-  readonly originalDestination: SocketAddress;
+  /** Outbound: the address that the client asked for. Inbound: the hostname of the service that was meant. */
+  readonly originalDestination: SocketAddress | string | undefined;
   readonly actualDestination: SocketAddress;
   readonly protocol: ConnectionReport['protocol'];
   /** Whether policy still lets it be. Absent for outbound: only the destination judges. */
@@ -67,7 +68,10 @@ export class LiveConnections {
       pod: connection.pod,
       direction: connection.direction,
       src: text(connection.source),
-      originalDst: text(connection.originalDestination),
+      originalDst:
+        typeof connection.originalDestination === 'object'
+          ? text(connection.originalDestination)
+          : (connection.originalDestination ?? null),
       actualDst: text(connection.actualDestination),
       protocol: connection.protocol,
     }));

@@ -103,7 +103,7 @@ function deliver(
       pod: context.pod.uid,
       direction: 'inbound',
       source: facts.peer,
-      originalDestination: facts.originalDestination,
+      originalDestination: undefined,
       actualDestination: plan.target,
       protocol: 'TCP',
       stillAllowed: () => stillAllowed(context, (local) => verdict(local).allow),
