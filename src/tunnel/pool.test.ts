@@ -35,13 +35,7 @@ class World implements Disposable {
       stream.respond([[':status', '200']]);
     });
     this.pairs.push(pair);
-    // As the node proxy does: the pool is told of both.
-    const handlers = pair.client.session as unknown as { goingAway: boolean };
-    const watch = setInterval(() => {
-      if (handlers.goingAway || pair.client.session.closed) this.pool.remove(pair.client);
-      if (pair.clientClosed.length > 0) clearInterval(watch);
-    }, 1);
-    watch.unref();
+    pair.onClientLeaves = () => this.pool.remove(pair.client);
     await this.prepare(pair);
     return pair.client;
   };
@@ -213,7 +207,6 @@ test('goaway: no new streams, the open ones end, then it is forgotten', async ()
   pair?.server.session.drain();
   await until(() => pair?.client.session.goingAway === true);
   assert.equal(world.pool.take('key'), undefined);
-  world.pool.remove(pair?.client as H2Connection);
   assert.equal(world.pool.size, 1, 'still under watch');
   const second = await world.stream();
   assert.equal(connections([first, second]), 2);
@@ -230,7 +223,6 @@ test('goaway: a session that only finishes its streams is still asked for life, 
   const client = world.pairs[0]?.client as H2Connection;
   world.pairs[0]?.server.session.drain();
   await until(() => client.session.goingAway);
-  world.pool.remove(client);
   const checks: number[] = [];
   client.checkAlive = (misses) => checks.push(misses);
   world.pool.tick();

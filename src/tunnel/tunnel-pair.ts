@@ -29,6 +29,8 @@ export class TunnelPair implements Disposable {
   readonly clientClosed: (SessionFailure | undefined)[] = [];
   readonly serverClosed: (SessionFailure | undefined)[] = [];
   readonly requests: H2Stream[] = [];
+  /** The client's session takes no more streams, or is closed. */
+  onClientLeaves: (() => void) | undefined;
 
   /** @param onRequest by default, keeps the stream in `requests` and answers nothing */
   constructor(
@@ -36,7 +38,13 @@ export class TunnelPair implements Disposable {
     windows: WindowSettings = defaultWindows,
   ) {
     const [a, b] = duplexPair();
-    this.client = hboneClient(a, windows, { closed: (failure) => this.clientClosed.push(failure) });
+    this.client = hboneClient(a, windows, {
+      goingAway: () => this.onClientLeaves?.(),
+      closed: (failure) => {
+        this.clientClosed.push(failure);
+        this.onClientLeaves?.();
+      },
+    });
     this.server = hboneServer(b, windows, {
       request: onRequest,
       closed: (failure) => this.serverClosed.push(failure),

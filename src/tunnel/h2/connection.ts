@@ -126,7 +126,9 @@ export class H2Connection implements TurnTask {
   #onEnd(): void {
     // Streams that were open are cut off, not ended.
     const code = this.session.streams.size > 0 ? h2Error.internalError : h2Error.noError;
-    this.session.close(code, 'the peer closed the connection', false);
+    const { peerError } = this.session;
+    const why = peerError === undefined ? '' : `: ${peerError}`;
+    this.session.close(code, `the peer closed the connection${why}`, false);
   }
 
   #onClose(): void {

@@ -22,6 +22,8 @@ export class H2Session {
   /** Number of the next stream that we open: it goes up to 2^31−1 and no further. */
   nextStream: number;
   goingAway = false;
+  /** Why the peer goes away, in its GOAWAY's words, if it says so. */
+  peerError: string | undefined;
   closed = false;
 
   readonly #settings: SessionSettings;
@@ -76,8 +78,6 @@ export class H2Session {
   receive(chunk: Buffer): void {
     this.#reader.read(chunk);
   }
-
-  // ---- sending ----
 
   /**
    * Client: opens a stream with a request that has a body to come. A session that takes no more streams gives one
@@ -218,8 +218,6 @@ export class H2Session {
       this.close(h2Error.protocolError, `${frame} on idle stream ${id}`);
     return stream;
   }
-
-  // ---- receiving ----
 
   #onDataHead(id: number, length: number): void {
     if (!this.#receiveWindow.take(length)) {
@@ -389,6 +387,7 @@ export class H2Session {
 
   #onGoaway(last: number, code: number): void {
     this.goingAway = true;
+    if (code !== h2Error.noError) this.peerError = h2ErrorName(code);
     this.#handlers.goingAway?.();
     if (this.role === 'client') {
       const message = `the peer goes away: ${h2ErrorName(code)}`;
