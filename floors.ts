@@ -50,7 +50,8 @@ export const floors: readonly { rooms: readonly string[]; apart?: boolean }[] = 
   { rooms: ['kit', 'errors', 'model'] },
   { rooms: ['wire'] },
   { rooms: ['policy', 'route', 'translate', 'capture'], apart: true },
-  { rooms: ['state', 'telemetry'] },
+  // analysis explains what the rooms below decide, with their own functions: it stands on all of them.
+  { rooms: ['state', 'telemetry', 'analysis'] },
   { rooms: ['sys', 'identity', 'tunnel', 'xds', 'kube'] },
   { rooms: ['apiserver', 'ztunnel', 'waypoint', 'cni', 'control'], apart: true },
   { rooms: ['lab'] },

@@ -5,3 +5,4 @@
 // where traffic goes: that is ztunnel's. `plugin/` is a program of its own and imports almost nothing.
 export * from './config.ts';
 export { startCniAgent, type CniAgent, type CniAgentDeps } from './agent.ts';
+export { defaultSelectors, eligibility, type Eligibility } from './selection.ts';

@@ -1,8 +1,10 @@
 // Requests on objects. Knows paths and verbs, not what any kind means.
+import type { Duplex } from 'node:stream';
 import { inClusterConfig, loadKubeconfig, type ClusterConfig } from './config.ts';
 import { isAlreadyExists, isNotFound, KubeError } from './kube-error.ts';
 import type { Draft, DynamicObject, KubeObject, TokenUser } from './objects.ts';
-import { apiVersionOf, type Resource } from './resources.ts';
+import { forwardedStream, portForwardProtocol } from './port-forward.ts';
+import { apiVersionOf, pods, type Resource } from './resources.ts';
 import { Transport } from './transport.ts';
 
 export interface Selectors {
@@ -416,6 +418,16 @@ export class KubeClient {
     options: { readonly contentType?: string; readonly signal?: AbortSignal } = {},
   ): Promise<T> {
     return this.#json<T>(method, path, options.signal, body, options.contentType);
+  }
+
+  /**
+   * A connection to a port inside a pod, from the pod's own loopback. Throws KubeError if the API server or the
+   * kubelet refuses; what fails inside of the pod shows as an error of the stream.
+   */
+  async portForward(namespace: string, pod: string, port: number): Promise<Duplex> {
+    const path = `${resourcePath(pods, namespace, checkName(pod), 'portforward')}?ports=${port}`;
+    const { socket, head } = await this.#transport.upgrade(path, portForwardProtocol);
+    return forwardedStream(socket, head, `port ${port} of pod ${namespace}/${pod}`);
   }
 
   /** Closes the pooled connections. */

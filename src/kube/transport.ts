@@ -1,5 +1,6 @@
 // HTTP/1.1 to the API server: pooled connections for requests, one connection for each watch, limits on all.
 import { Agent, request as httpsRequest } from 'node:https';
+import type { Duplex } from 'node:stream';
 import type { ClusterConfig } from './config.ts';
 import { KubeError } from './kube-error.ts';
 
@@ -119,6 +120,48 @@ export class Transport {
     }
   }
 
+  /** A connection that speaks WebSocket from here on. Throws KubeError for a refusal, Error if there is no answer. */
+  async upgrade(
+    path: string,
+    protocol: string,
+    timeoutMs = 10_000,
+  ): Promise<{ socket: Duplex; head: Buffer }> {
+    const what = `GET ${path.replace(/\?.*/, '')}`;
+    const { promise, resolve, reject } = Promise.withResolvers<{ socket: Duplex; head: Buffer }>();
+    const request = httpsRequest({
+      ...this.#options({ method: 'GET', path }),
+      agent: this.#watchAgent,
+      headers: {
+        ...this.#headers({ method: 'GET', path }),
+        connection: 'Upgrade',
+        upgrade: 'websocket',
+        'sec-websocket-version': '13',
+        'sec-websocket-key': Buffer.from(`${performance.now()}`.padEnd(16, '0').slice(0, 16)).toString(
+          'base64',
+        ),
+        'sec-websocket-protocol': protocol,
+      },
+    });
+    const timer = setTimeout(() => request.destroy(new Error(`no answer within ${timeoutMs} ms`)), timeoutMs);
+    request.on('upgrade', (_response, socket, head) => {
+      clearTimeout(timer);
+      resolve({ socket, head });
+    });
+    request.on('response', (response) => {
+      clearTimeout(timer);
+      readAll(response, 1 << 20).then(
+        (body) => reject(KubeError.fromBody(response.statusCode ?? 0, body, what)),
+        reject,
+      );
+    });
+    request.on('error', (error) => {
+      clearTimeout(timer);
+      reject(describe(error, this.config.server, what));
+    });
+    request.end();
+    return promise;
+  }
+
   /** Closes idle connections; what is under way is not touched. */
   close(): void {
     this.#agent.destroy();
@@ -127,6 +170,22 @@ export class Transport {
 
   #open(call: KubeRequest, agent: Agent, timeoutMs: number): Promise<IncomingMessage> {
     const { promise, resolve, reject } = Promise.withResolvers<IncomingMessage>();
+    const request = httpsRequest({ ...this.#options(call), agent, headers: this.#headers(call) });
+    const timer = setTimeout(() => request.destroy(new Error(`no answer within ${timeoutMs} ms`)), timeoutMs);
+    request.on('response', (response) => {
+      clearTimeout(timer);
+      resolve(response);
+    });
+    request.on('error', (error) => {
+      clearTimeout(timer);
+      if (request.reusedSocket) staleErrors.add(error);
+      reject(error);
+    });
+    request.end(call.body);
+    return promise;
+  }
+
+  #headers(call: KubeRequest): Record<string, string | number> {
     const headers: Record<string, string | number> = {
       accept: call.accept ?? 'application/json',
       'user-agent': this.#userAgent,
@@ -140,29 +199,25 @@ export class Transport {
       headers['content-type'] = call.contentType ?? 'application/json';
       headers['content-length'] = Buffer.byteLength(call.body);
     }
+    return headers;
+  }
+
+  #options(call: KubeRequest): {
+    method: string;
+    host: string;
+    port: number;
+    path: string;
+    signal?: AbortSignal;
+  } {
     const prefix = this.#base.pathname === '/' ? '' : this.#base.pathname;
-    const request = httpsRequest({
-      agent,
+    return {
       method: call.method,
       // An IPv6 literal stands in brackets in a URL, not in a host argument.
       host: this.#base.hostname.replace(/^\[|\]$/g, ''),
       port: this.#base.port === '' ? 443 : Number(this.#base.port),
       path: prefix + call.path,
-      headers,
       ...(call.signal === undefined ? {} : { signal: call.signal }),
-    });
-    const timer = setTimeout(() => request.destroy(new Error(`no answer within ${timeoutMs} ms`)), timeoutMs);
-    request.on('response', (response) => {
-      clearTimeout(timer);
-      resolve(response);
-    });
-    request.on('error', (error) => {
-      clearTimeout(timer);
-      if (request.reusedSocket) staleErrors.add(error);
-      reject(error);
-    });
-    request.end(call.body);
-    return promise;
+    };
   }
 }
 

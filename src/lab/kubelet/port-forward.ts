@@ -2,7 +2,6 @@
 // reason of a failure; the first message of each is the port. One port per connection, as clients ask for it.
 import type { Duplex } from 'node:stream';
 import type { Kernel, Netns } from '#/sys/index.ts';
-import type { Ip } from '#/kit/index.ts';
 import { WebSocket } from './websocket.ts';
 
 export const forwardProtocol = 'v4.channel.k8s.io';
@@ -11,7 +10,7 @@ const channel = { data: 0, error: 1 } as const;
 
 /** `netns` is the pod's; it is not closed here. To the pod, the connection comes from its own loopback. */
 export function serveForward(socket: Duplex, head: Buffer, kernel: Kernel, netns: Netns, port: number): void {
-  const target = kernel.connect({ netns, ip: '127.0.0.1' as Ip, port, noDelay: true });
+  const target = kernel.connect({ netns, ip: '127.0.0.1', port, noDelay: true });
   const web = new WebSocket(socket, head, {
     onMessage: (data) => {
       if (data[0] !== channel.data) return;

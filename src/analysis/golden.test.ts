@@ -1,0 +1,83 @@
+// One folder per case under golden/: its name is a sentence, input.yaml holds the objects and, as documents of the
+// kinds Explain and Describe, what is asked; the other files are what must be said, as text and as JSON.
+// UPDATE_GOLDEN=1 writes them anew; look at the difference before you commit it.
+import assert from 'node:assert/strict';
+import { existsSync, readdirSync, readFileSync, writeFileSync } from 'node:fs';
+import { join } from 'node:path';
+import { test } from 'node:test';
+import { defaultSelectors, eligibility } from '#/cni/index.ts';
+import { defaultSettings, type MeshSettings } from '#/translate/index.ts';
+import {
+  explainNamed,
+  explanationText,
+  MeshModel,
+  readDocuments,
+  TargetError,
+  type Enrolment,
+  type NamedRequest,
+} from './index.ts';
+
+const folder = join(import.meta.dirname, 'golden');
+const update = process.env['UPDATE_GOLDEN'] === '1';
+
+const enrolment: Enrolment = (pod, namespaceLabels) =>
+  eligibility(pod as Parameters<typeof eligibility>[0], namespaceLabels, {
+    selectors: defaultSelectors,
+    excludeNamespaces: ['kube-system'],
+  });
+
+interface Asked {
+  /** The objects are those of a cluster: nothing is assumed. */
+  readonly live?: boolean;
+  readonly settings?: Partial<MeshSettings>;
+  readonly explain?: readonly NamedRequest[];
+}
+
+function answers(path: string): Readonly<Record<string, string>> {
+  const { documents, unreadable } = readDocuments(readFileSync(path, 'utf8'), 'input.yaml');
+  const asked = (documents.find(({ kind }) => kind === 'Asked')?.object.spec ?? {}) as Asked;
+  const model = new MeshModel({
+    documents: documents.filter(({ kind }) => kind !== 'Asked'),
+    settings: { ...defaultSettings, ...asked.settings },
+    enrolment,
+    live: asked.live === true,
+  });
+  const texts: string[] = [];
+  const reports: unknown[] = [];
+  for (const request of asked.explain ?? []) {
+    texts.push(`$ aura explain ${request.from} ${request.to} -n ${request.namespace}\n`);
+    try {
+      const explanation = explainNamed(model, request);
+      reports.push(explanation);
+      texts.push(explanationText(explanation), '\n');
+    } catch (error) {
+      if (!(error instanceof TargetError)) throw error;
+      texts.push(`${error.message}\n\n`);
+    }
+  }
+  void unreadable;
+  return {
+    ...(texts.length === 0
+      ? {}
+      : {
+          'explain.txt': texts.join('').trimEnd() + '\n',
+          'explain.json': `${JSON.stringify(reports, undefined, 2)}\n`,
+        }),
+  };
+}
+
+for (const name of readdirSync(folder).sort()) {
+  test(name.replaceAll('-', ' '), () => {
+    const said = answers(join(folder, name, 'input.yaml'));
+    for (const [file, text] of Object.entries(said)) {
+      const path = join(folder, name, file);
+      if (update) writeFileSync(path, text);
+      assert.equal(text, readFileSync(path, 'utf8'), `${name}/${file} has drifted`);
+    }
+    for (const file of ['explain.txt', 'analyze.txt', 'describe.txt'])
+      assert.ok(
+        file in said || !existsSync(join(folder, name, file)),
+        `${name}/${file} is of no use any more`,
+      );
+  });
+}
