@@ -62,7 +62,7 @@ function listen(server: Server, host: string, port: number): Promise<number | un
   return new Promise((resolve, reject) => {
     server.once('error', (error: NodeJS.ErrnoException) => {
       if (error.code === 'EADDRNOTAVAIL' || error.code === 'EAFNOSUPPORT') resolve(undefined);
-      else reject(new Error(`cannot listen on ${host} port ${port}: ${error.message}`, { cause: error }));
+      else reject(new Error(`cannot listen on ${host} port ${port}`, { cause: error }));
     });
     server.listen({ host, port }, () => resolve((server.address() as AddressInfo).port));
   });

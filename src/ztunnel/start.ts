@@ -41,6 +41,7 @@ const managerTask = 'workload proxy manager';
 const stateTask = 'state manager';
 const dnsTask = 'dns proxy';
 
+/** Rejects if a port of its own is taken; nothing is then left running. */
 export async function startZtunnel(config: ZtunnelConfig, deps: ZtunnelDeps = {}): Promise<RunningZtunnel> {
   const kernel = deps.kernel ?? linuxKernel();
   const clock = deps.clock ?? systemClock;
@@ -52,6 +53,9 @@ export async function startZtunnel(config: ZtunnelConfig, deps: ZtunnelDeps = {}
   );
   const done = Promise.withResolvers<void>();
   const ending = new AbortController();
+  // What a start that fails, and an end that nobody waits for, must not leave running.
+  await using started = new AsyncDisposableStack();
+  started.defer(() => ending.abort());
   const version = deps.version ?? 'unknown';
 
   const maxFds = kernel.raiseFileLimit();
@@ -76,10 +80,13 @@ export async function startZtunnel(config: ZtunnelConfig, deps: ZtunnelDeps = {}
     },
     podLost: (uid) => pods.lost(uid),
   });
+  started.use(certificates);
+  started.defer(() => workers.close(0));
   certificates.onUpdate((certificate) => workers.certificate(certificate));
   followIdentities(store, certificates, workers);
 
   const pods = new Pods(workers, rootLog.scope('inpod::statemanager'), clock);
+  started.defer(() => pods.close());
   let connected = false;
   const updateReadiness = (): void =>
     readiness.set(managerTask, connected && pods.synced && pods.pending === 0);
@@ -109,12 +116,6 @@ export async function startZtunnel(config: ZtunnelConfig, deps: ZtunnelDeps = {}
       ending.signal,
     );
   };
-  runPods().catch((error: unknown) => {
-    if (ending.signal.aborted) return;
-    rootLog.error('cannot go on', { error: errorText(error) });
-    done.reject(error instanceof Error ? error : new Error(String(error)));
-  });
-
   const traffic = new TrafficMetrics();
   const metrics = new MetricSet(Object.values(families));
   metrics.set(families.build, ['ztunnel', config.proxyMetadata.ISTIO_VERSION ?? version], 1);
@@ -157,28 +158,45 @@ export async function startZtunnel(config: ZtunnelConfig, deps: ZtunnelDeps = {}
       .then(done.resolve, done.reject);
   };
 
-  const admin = await startAdmin(config.ports.admin, {
-    configDump: async () => {
-      return configDump({
-        config,
-        version,
-        store,
-        pods: pods.all(),
-        connections: (await reports()).flatMap((report) => report.connections),
-        certificates: certificateStates(certificates),
-      });
-    },
-    logLevel: (wanted) => {
-      if (wanted !== undefined) {
-        level = wanted === 'reset' ? config.logLevel : wanted;
-        workers.setLogLevel(level);
-      }
-      return level;
-    },
-    quit: shutdown,
+  const admin = started.use(
+    await startAdmin(config.ports.admin, {
+      configDump: async () => {
+        return configDump({
+          config,
+          version,
+          store,
+          pods: pods.all(),
+          connections: (await reports()).flatMap((report) => report.connections),
+          certificates: certificateStates(certificates),
+        });
+      },
+      logLevel: (wanted) => {
+        if (wanted !== undefined) {
+          level = wanted === 'reset' ? config.logLevel : wanted;
+          workers.setLogLevel(level);
+        }
+        return level;
+      },
+      quit: shutdown,
+    }),
+  );
+  const metricsServer = started.use(await startMetrics(config.ports.metrics, collect));
+  const readinessServer = started.use(await startReadiness(config.ports.readiness, readiness));
+  const running = started.move();
+
+  runPods().catch((error: unknown) => {
+    if (ending.signal.aborted) return;
+    rootLog.error('cannot go on', { error: errorText(error) });
+    ending.abort();
+    const reason = error instanceof Error ? error : new Error(String(error));
+    running
+      .disposeAsync()
+      .then(() => output.flush())
+      .then(
+        () => done.reject(reason),
+        () => done.reject(reason),
+      );
   });
-  const metricsServer = await startMetrics(config.ports.metrics, collect);
-  const readinessServer = await startReadiness(config.ports.readiness, readiness);
 
   return {
     adminPort: admin.port,
@@ -189,9 +207,7 @@ export async function startZtunnel(config: ZtunnelConfig, deps: ZtunnelDeps = {}
     [Symbol.asyncDispose]: async () => {
       shutdown();
       await done.promise.catch(() => {});
-      await pods.close();
-      certificates[Symbol.dispose]();
-      for (const server of [admin, metricsServer, readinessServer]) await server[Symbol.asyncDispose]();
+      await running.disposeAsync();
     },
   };
 }

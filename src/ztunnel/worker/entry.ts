@@ -10,6 +10,7 @@ import { MirrorView } from '#/state/index.ts';
 import { linuxKernel } from '#/sys/index.ts';
 import { formatDns, Ledger, MetricSet, TrafficMetrics } from '#/telemetry/index.ts';
 import { defaultPoolOptions, SessionPool } from '#/tunnel/index.ts';
+import type { ZtunnelConfig } from '../config.ts';
 import type { FromWorker, PodStart, ToWorker, WorkerInit } from '../messages.ts';
 import { WorkerCertificates } from './certificates.ts';
 import { dnsFamilies } from './dns/name-service.ts';
@@ -22,7 +23,12 @@ import { preciseTime } from './precise-time.ts';
 import { PodProxy } from './pod-proxy.ts';
 
 const port = parentPort as MessagePort;
-const { config, preserveSource, index } = workerData as WorkerInit;
+const { config: whole, preserveSource, index } = workerData as WorkerInit;
+const config: ZtunnelConfig = {
+  ...whole,
+  // Each worker counts for itself; the kernel spreads a pod's connections over them.
+  maxConnectionsPerPod: Math.ceil(whole.maxConnectionsPerPod / whole.workers),
+};
 const tell = (message: FromWorker): void => port.postMessage(message);
 
 const lines = new LineBatch((text, count) => tell({ type: 'log', text, lines: count }));
