@@ -37,7 +37,7 @@ test('typed calls', async () => {
   const replaced = await core.replaceNamespacedConfigMap({
     name: 'a',
     namespace,
-    body: { ...made, data: { x: '2' } },
+    body: { metadata: made.metadata as V1ObjectMeta, data: { x: '2' } },
   });
   assert.equal(replaced.data?.['x'], '2');
   await assert.rejects(

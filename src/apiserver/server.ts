@@ -7,6 +7,7 @@ import { join } from 'node:path';
 import { errorText } from '#/errors/index.ts';
 import { formatSocketAddress, parseIp, silentLogger, type Logger } from '#/kit/index.ts';
 import { ApiError, internal, noSuchPath, notFound } from './api-error.ts';
+import { Webhooks } from './admission/webhooks.ts';
 import { authenticate } from './auth/authenticate.ts';
 import { kubeconfigText, loadKeys, writeSecret, type Keys } from './auth/keys.ts';
 import { issuer, Tokens } from './auth/tokens.ts';
@@ -141,6 +142,7 @@ async function start(
     serviceAddresses: allocator,
   };
   const writer = new Writer(store, context);
+  writer.admission = new Webhooks(store);
   const rulesOf = new Map(kinds.map((kind) => [kind.collection, kind.rules]));
   const prepare = (collection: Collection): void => {
     const selectable = rulesOf.get(collection.name)?.selectable;

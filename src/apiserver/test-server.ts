@@ -112,11 +112,13 @@ export async function testServer(
 export function sharedServer(
   config: Partial<ApiserverConfig> = {},
   deps: ApiserverDeps = {},
-): TestServer & { fresh(): Promise<string> } {
+): TestServer & { readonly started: Promise<void>; fresh(): Promise<string> } {
   let own: TestServer | undefined;
   const atEnd: (() => Promise<void>)[] = [];
+  const started = Promise.withResolvers<void>();
   before(async () => {
     own = await testServer({ after: (fn) => void atEnd.push(fn) }, config, deps);
+    started.resolve();
   });
   after(async () => {
     for (const fn of atEnd) await fn();
@@ -127,6 +129,8 @@ export function sharedServer(
   };
   let count = 0;
   return {
+    /** For other hooks that need it: the order of hooks is not kept. */
+    started: started.promise,
     get server() {
       return running().server;
     },
