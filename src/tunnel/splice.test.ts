@@ -51,6 +51,11 @@ class Scene implements Disposable {
     return result as SpliceResult;
   }
 
+  /** The application has seen the end, whatever it is, and all that came before. */
+  appClosed(): Promise<void> {
+    return until(() => this.log.events.includes('close'));
+  }
+
   [Symbol.dispose](): void {
     this.app?.destroy();
     this.socket?.destroy();
@@ -71,6 +76,8 @@ test('bytes both ways, half-closes, and one result', async () => {
   scene.app.end();
   pump(scene.far.stream, scene.far, 2_000_000);
   const result = await scene.over();
+  await scene.appClosed();
+  await until(() => scene.far.events.includes('closed'));
   assert.deepEqual(result, { fromSocket: 3_000_000, toSocket: 2_000_000 });
   assert.equal(check.at, 3_000_000);
   assert.equal(down.at, 2_000_000);
@@ -160,7 +167,7 @@ test('bytes and a reset in one turn: the application sees the reset', async () =
   scene.splice.closed({ kind: 'reset', code: h2Error.internalError, message: 'cut' });
   await settle();
   scene.near.stream.reset(h2Error.cancel);
-  await until(() => scene.results.length > 0 && scene.app.destroyed);
+  await until(() => scene.results.length > 0 && scene.log.events.includes('close'));
   assert.equal(scene.results.length, 1);
   assert.equal(scene.results[0]?.failure?.message, 'cut');
   assert.equal(scene.log.events[0], 'ECONNRESET');
@@ -211,6 +218,7 @@ test('an application that does not read holds the peer back, and gets everything
   scene.log.read();
   scene.app.end();
   assert.equal((await scene.over()).toSocket, 12_000_000);
+  await scene.appClosed();
   assert.equal(scene.log.bytes, 12_000_000);
 });
 
@@ -229,6 +237,7 @@ test('a peer that does not read holds the application back', async () => {
   scene.app.end();
   scene.far.stream.end();
   const { fromSocket } = await scene.over();
+  await until(() => scene.far.events.includes('closed'));
   assert.equal(scene.far.bytes, fromSocket);
 });
 
@@ -262,6 +271,7 @@ test('the application has ended while its last bytes wait for the window: they a
   scene.far.hold = false;
   scene.far.stream.consumed(scene.far.bytes);
   const result = await scene.over();
+  await until(() => scene.far.events.includes('closed'));
   assert.equal(scene.far.bytes, windows.streamWindow + 100_000);
   assert.equal(result.failure, undefined);
   assert.equal(scene.far.failure, undefined);
@@ -276,6 +286,7 @@ test('both have ended while the application has not read all: it gets the rest',
   assert.deepEqual(scene.results, []);
   scene.log.read();
   assert.equal((await scene.over()).toSocket, 6_000_000);
+  await scene.appClosed();
   assert.equal(scene.log.bytes, 6_000_000);
   assert.deepEqual(scene.log.events, ['end', 'close']);
 });
@@ -287,6 +298,7 @@ test('the peer wants no more after its end: the application learns it, and the e
   scene.far.stream.reset(h2Error.noError);
   const result = await scene.over();
   assert.equal(result.failure, undefined);
+  await until(() => scene.log.events.length > 0);
   assert.equal(scene.log.text, 'all I say');
   assert.equal(scene.log.events[0], 'end');
   scene.app.write('nobody');
@@ -308,7 +320,7 @@ test('abort ends both sides at once', async () => {
     await until(() => scene.far.failure !== undefined);
     assert.equal(scene.far.failure?.code, h2Error.cancel);
     if (busy) scene.log.read();
-    await until(() => scene.app.destroyed);
+    await scene.appClosed();
     assert.equal(scene.log.events[0], 'ECONNRESET');
   }
 });
@@ -319,7 +331,7 @@ test('abort after the end changes nothing', async () => {
   scene.far.stream.end();
   await scene.over();
   scene.splice.abort();
-  await settle();
+  await scene.appClosed();
   assert.equal(scene.results.length, 1);
   assert.deepEqual(scene.log.events, ['end', 'close']);
 });
@@ -331,7 +343,7 @@ test('a stream that is over before the splice: the application is reset', async 
       await until(() => near.stream.gone);
     },
   });
-  await until(() => scene.results.length > 0 && scene.app.destroyed);
+  await until(() => scene.results.length > 0 && scene.log.events.includes('close'));
   assert.equal(scene.log.events[0], 'ECONNRESET');
 });
 
@@ -366,6 +378,7 @@ test('an application that had ended before the splice', async () => {
   scene.far.stream.write(Buffer.from('still'));
   scene.far.stream.end();
   await scene.over();
+  await scene.appClosed();
   assert.equal(scene.log.text, 'still');
 });
 
