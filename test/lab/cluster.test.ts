@@ -1,5 +1,6 @@
 // The lab as a cluster, without a mesh: what `kubectl` and a pod may expect.
 import assert from 'node:assert/strict';
+import { spawn } from 'node:child_process';
 import { readdirSync, readFileSync, writeFileSync } from 'node:fs';
 import { after, before, describe, test } from 'node:test';
 import { eventually, hostNetwork, TestLab } from './test-lab.ts';
@@ -146,6 +147,25 @@ spec: {selector: {app: nobody}, ports: [{port: 80}]}`);
       '--for=condition=Available',
       '--timeout=30s',
     ]);
+  });
+
+  test('kubectl port-forward leads from the host into a pod', async () => {
+    const child = spawn('kubectl', ['port-forward', '-n', 'ambient-demo', 'deploy/httpbin', ':80'], {
+      env: { ...process.env, ...lab.env },
+      stdio: ['ignore', 'pipe', 'ignore'],
+    });
+    try {
+      let said = '';
+      child.stdout.on('data', (data: Buffer) => (said += data.toString()));
+      const port = await eventually('its port', () => /127\.0\.0\.1:(\d+)/.exec(said)?.[1]);
+      for (const size of [10, 2_000_000])
+        assert.equal(
+          (await (await fetch(`http://127.0.0.1:${port}/bytes/${size}`)).arrayBuffer()).byteLength,
+          size,
+        );
+    } finally {
+      child.kill();
+    }
   });
 
   test('environment, volumes and identity of a container', async () => {

@@ -4,12 +4,14 @@ import { createServer, type IncomingMessage, type Server, type ServerResponse } 
 import type { Duplex } from 'node:stream';
 import { join } from 'node:path';
 import { errorText } from '#/errors/index.ts';
+import type { Netns } from '#/sys/index.ts';
 import { kubeletPort } from '../address-plan.ts';
 import { execArgv } from '../runtime/exec.ts';
 import { followLog, tailOf } from '../runtime/log-reader.ts';
 import { runDirs, type ContainerRunner } from './container-runner.ts';
-import { execProtocols, serveExec } from './exec-channels.ts';
+import { serveWebSocketExec, webSocketProtocols } from './exec-channels.ts';
 import type { Kubelet } from './kubelet.ts';
+import { serveSpdyExec, serveSpdyForward, spdyExecProtocols, spdyForwardProtocol } from './spdy-services.ts';
 import { podPlaces } from './kubelet-context.ts';
 import { forwardProtocol, serveForward } from './port-forward.ts';
 import { acceptKey } from './websocket.ts';
@@ -125,40 +127,58 @@ export class KubeletServer {
       this.#checkPeer(request);
       const url = new URL(request.url ?? '/', 'http://kubelet');
       const [, what, namespace = '', name = '', container] = url.pathname.split('/').map(decodeURIComponent);
-      if (what === 'portForward') {
+      if (what === 'exec') this.#exec(request, socket, head, url.searchParams, namespace, name, container);
+      else if (what === 'portForward')
         this.#forward(request, socket, head, namespace, name, url.searchParams);
-        return;
-      }
-      if (what !== 'exec') throw new Refusal(404, `no such path: ${url.pathname}`);
-      const offered = String(request.headers['sec-websocket-protocol'] ?? '')
-        .split(',')
-        .map((protocol) => protocol.trim());
-      const protocol = execProtocols.find((known) => offered.includes(known));
-      if (protocol === undefined)
-        throw new Refusal(
-          400,
-          `exec needs a WebSocket of ${execProtocols.join(' or ')}: use kubectl 1.30 or newer`,
-        );
-      const runner = this.#find(namespace, name, container);
-      const { state } = runner;
-      if (state?.kind !== 'running')
-        throw new Refusal(409, `container "${runner.spec.name}" of pod ${namespace}/${name} does not run`);
-      const query = url.searchParams;
-      const flag = (...names: string[]): boolean =>
-        names.some((key) => ['1', 'true'].includes(query.get(key) ?? ''));
-      const command = query.getAll('command');
-      if (command.length === 0) throw new Refusal(400, 'exec needs a command');
-      const tty = flag('tty');
-      const argv = execArgv({ pid: state.pid, cgroup: runner.cgroup }, command, tty);
-      acceptUpgrade(request, socket, protocol);
-      serveExec(socket, head, argv, { stdin: flag('input', 'stdin'), tty });
+      else throw new Refusal(404, `no such path: ${url.pathname}`);
     } catch (error) {
-      const status = error instanceof Refusal ? error.status : 500;
-      const text = errorText(error);
+      const code = error instanceof Refusal ? error.status : 500;
+      const status = {
+        kind: 'Status',
+        apiVersion: 'v1',
+        metadata: {},
+        status: 'Failure',
+        message: errorText(error),
+        code,
+      };
+      const text = JSON.stringify(status);
       socket.end(
-        `HTTP/1.1 ${status} Refused\r\nContent-Type: text/plain\r\nContent-Length: ${Buffer.byteLength(text)}\r\nConnection: close\r\n\r\n${text}`,
+        `HTTP/1.1 ${code} Refused\r\nContent-Type: application/json\r\n` +
+          `Content-Length: ${Buffer.byteLength(text)}\r\nConnection: close\r\n\r\n${text}`,
       );
     }
+  }
+
+  #exec(
+    request: IncomingMessage,
+    socket: Duplex,
+    head: Buffer,
+    query: URLSearchParams,
+    namespace: string,
+    name: string,
+    container: string | undefined,
+  ): void {
+    const runner = this.#find(namespace, name, container);
+    const { state } = runner;
+    if (state?.kind !== 'running')
+      throw new Refusal(409, `container "${runner.spec.name}" of pod ${namespace}/${name} does not run`);
+    const flag = (...names: string[]): boolean =>
+      names.some((key) => ['1', 'true'].includes(query.get(key) ?? ''));
+    const command = query.getAll('command');
+    if (command.length === 0) throw new Refusal(400, 'exec needs a command');
+    const tty = flag('tty');
+    const stdin = flag('input', 'stdin');
+    const argv = execArgv({ pid: state.pid, cgroup: runner.cgroup }, command, tty);
+    if (isSpdy(request)) {
+      const protocol = chosen(request.headers['x-stream-protocol-version'], spdyExecProtocols);
+      socket.write(switching('SPDY/3.1', `X-Stream-Protocol-Version: ${protocol}`));
+      const wanted = { stdin, tty, stdout: flag('output', 'stdout'), stderr: flag('error', 'stderr') };
+      serveSpdyExec(socket, head, argv, wanted);
+      return;
+    }
+    const protocol = chosen(request.headers['sec-websocket-protocol'], webSocketProtocols);
+    socket.write(webSocketAccept(request, protocol));
+    serveWebSocketExec(socket, head, argv, stdin);
   }
 
   #forward(
@@ -170,31 +190,60 @@ export class KubeletServer {
     query: URLSearchParams,
   ): void {
     const { context } = this.#kubelet;
+    const { kernel } = context;
     const pod = this.#kubelet.worker(namespace, name)?.pod;
     if (pod === undefined)
       throw new Refusal(404, `pod ${namespace}/${name} is not on node ${context.node.name}`);
-    if (!String(request.headers['sec-websocket-protocol'] ?? '').includes(forwardProtocol))
-      throw new Refusal(400, `port forwarding needs a WebSocket of ${forwardProtocol}`);
+    const openNetns = (): Netns =>
+      pod.spec.hostNetwork === true
+        ? kernel.duplicateNetns(context.netns)
+        : kernel.openNetns(podPlaces(context, pod).sandbox.netns);
+    if (isSpdy(request)) {
+      const protocol = chosen(request.headers['x-stream-protocol-version'], [spdyForwardProtocol]);
+      const netns = openNetns();
+      socket.on('close', () => netns[Symbol.dispose]());
+      socket.write(switching('SPDY/3.1', `X-Stream-Protocol-Version: ${protocol}`));
+      serveSpdyForward(socket, head, (port) =>
+        kernel.connect({ netns, ip: '127.0.0.1', port, noDelay: true }),
+      );
+      return;
+    }
+    // A newer kubectl offers a WebSocket of its own kind first, and takes the refusal as a reason to use SPDY.
+    const protocol = chosen(request.headers['sec-websocket-protocol'], [forwardProtocol]);
     const ports = query.getAll('port').flatMap((text) => text.split(','));
     const port = Number(ports[0]);
     if (ports.length !== 1 || !Number.isInteger(port) || port < 1 || port > 65535)
       throw new Refusal(400, 'port forwarding takes one port from 1 to 65535 per connection');
-    const own = pod.spec.hostNetwork === true;
-    const netns = own ? context.netns : context.kernel.openNetns(podPlaces(context, pod).sandbox.netns);
-    try {
-      acceptUpgrade(request, socket, forwardProtocol);
-      serveForward(socket, head, context.kernel, netns, port);
-    } finally {
-      // The socket is made; it stays in its namespace.
-      if (!own) netns[Symbol.dispose]();
-    }
+    // The socket is made at once, and stays in its namespace.
+    using netns = openNetns();
+    socket.write(webSocketAccept(request, protocol));
+    serveForward(socket, head, kernel, netns, port);
   }
 }
 
-function acceptUpgrade(request: IncomingMessage, socket: Duplex, protocol: string): void {
-  socket.write(
-    'HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n' +
-      `Sec-WebSocket-Accept: ${acceptKey(String(request.headers['sec-websocket-key'] ?? ''))}\r\n` +
-      `Sec-WebSocket-Protocol: ${protocol}\r\n\r\n`,
+const webSocketAccept = (request: IncomingMessage, protocol: string): string =>
+  switching(
+    'websocket',
+    `Sec-WebSocket-Accept: ${acceptKey(String(request.headers['sec-websocket-key'] ?? ''))}`,
+    `Sec-WebSocket-Protocol: ${protocol}`,
   );
+
+const isSpdy = (request: IncomingMessage): boolean =>
+  String(request.headers.upgrade ?? '').toUpperCase() === 'SPDY/3.1';
+
+const switching = (protocol: string, ...lines: string[]): string =>
+  ['HTTP/1.1 101 Switching Protocols', `Upgrade: ${protocol}`, 'Connection: Upgrade', ...lines, '', ''].join(
+    '\r\n',
+  );
+
+/** The first of ours that the client offers. */
+function chosen(offered: string | string[] | undefined, ours: readonly string[]): string {
+  const list = [offered ?? []]
+    .flat()
+    .flatMap((line) => line.split(','))
+    .map((one) => one.trim());
+  const found = ours.find((protocol) => list.includes(protocol));
+  if (found === undefined)
+    throw new Refusal(400, `none of the protocols ${list.join(', ')} is one of ${ours.join(', ')}`);
+  return found;
 }
