@@ -17,6 +17,7 @@ const shared = sharedServer();
 const { fresh } = shared;
 
 interface Entry {
+  readonly apiVersion: string;
   readonly manager: string;
   readonly operation: string;
   readonly subresource?: string;
@@ -89,6 +90,22 @@ test('a field of another manager is a conflict, unless one insists', async () =>
   );
   const forced = await apply('2', 'two', true);
   assert.deepEqual([forced.data?.['x'], managers(forced).map(({ manager }) => manager)], ['2', ['two']]);
+});
+
+test('an apply may write the version of a core kind as istiod does', async () => {
+  const { client } = shared;
+  const ns = await fresh();
+  const version = (apiVersion: string): Promise<ConfigMap> =>
+    client.patch(configMaps, ns, 'slash', { apiVersion, kind: 'ConfigMap', data: { x: '1' } }, 'apply', {
+      fieldManager: 'one',
+    });
+  const made = await version('/v1');
+  assert.equal(made.apiVersion, 'v1');
+  assert.deepEqual(
+    managers(made).map((entry) => entry.apiVersion),
+    ['v1'],
+  );
+  await assert.rejects(version('v2'), /API version in the data \(v2\) does not match .*\(v1\)/);
 });
 
 test('a plain write takes ownership, and an apply then sees a conflict', async () => {

@@ -86,7 +86,9 @@ export class Writer {
     const item = body as unknown as Item;
     const wanted = groupVersion(kind);
     if (item.kind === undefined || item.kind === '') item.kind = kind.kind;
-    if (item.apiVersion === undefined || item.apiVersion === '') item.apiVersion = wanted;
+    // `/v1` is what group and version of a core kind make when they are joined; istiod writes it, and a cluster reads it.
+    if (item.apiVersion === undefined || item.apiVersion === '' || item.apiVersion === `/${wanted}`)
+      item.apiVersion = wanted;
     if (item.kind !== kind.kind || item.apiVersion !== wanted)
       throw badRequest(
         item.kind === kind.kind
