@@ -30,11 +30,11 @@ import { parseStored, type Collection } from './store/collection.ts';
 import type { EventLogLimits } from './store/event-log.ts';
 import { Persistence } from './store/persistence.ts';
 import { Store } from './store/store.ts';
+import { serveUpgrade } from './streams/upgrades.ts';
 import {
   kubeletTarget,
   nodeStatusAccess,
   proxyPlain,
-  proxyUpgrade,
   type PodAccess,
   type PodSubresource,
   type Target,
@@ -305,14 +305,10 @@ async function start(
       const url = new URL(request.url ?? '/', 'https://kubernetes');
       const route = routeOf(registry, splitPath(url.pathname));
       if (!['exec', 'attach', 'portforward', 'log'].includes(route.subresource)) throw noSuchPath();
-      const target = podTarget(
-        request,
-        url.searchParams,
-        route.namespace ?? '',
-        route.name ?? '',
-        route.subresource,
+      const { namespace = '', name = '', subresource } = route;
+      await serveUpgrade(request, socket, head, subresource, url.searchParams, (query) =>
+        podTarget(request, query, namespace, name, subresource),
       );
-      await proxyUpgrade(request, socket, head, target);
     };
     work().catch((error: unknown) => refuseUpgrade(socket, error));
   });
