@@ -1,5 +1,6 @@
 // Writes the pages that are made from the code. `--check` only compares, and fails if one is out of date.
 import { readFileSync, writeFileSync } from 'node:fs';
+import { findingRegistry } from '#/analysis/index.ts';
 import { errorRegistry } from '#/errors/index.ts';
 
 const row = (cells: readonly string[]): string => `| ${cells.join(' | ')} |`;
@@ -20,7 +21,27 @@ ${rows.join('\n')}
 `;
 }
 
-const pages = { 'docs/errors.md': errorsPage };
+export function analyzePage(): string {
+  const rows = Object.entries(findingRegistry).map(([code, { name, level, means, fix }]) =>
+    row([`\`${code}\``, name, level, means, fix]),
+  );
+  return `# What aura analyze finds
+
+\`aura analyze -f manifests/\` looks at files, \`aura analyze\` at a running cluster. Each finding has a code that stays
+the same, a level, the object with its file and line, what is wrong in this case, and a way out. Exit code 79 means that
+there are findings at or above \`--fail-on\` (error); \`-S CODE\` leaves a code out; \`-o json\` is for programs.
+
+From files alone, what only a cluster can tell is assumed: pods run, are ready and captured if their labels say so, and
+waypoints are ready. Codes AUR0101, AUR0106 and AUR08xx need a running cluster. This page is made from
+\`src/analysis/finding-registry.ts\` by \`node scripts/gen-docs.ts\`.
+
+${row(['code', 'name', 'level', 'what it means', 'the way out'])}
+|---|---|---|---|---|
+${rows.join('\n')}
+`;
+}
+
+const pages = { 'docs/errors.md': errorsPage, 'docs/analyze.md': analyzePage };
 
 if (import.meta.main) {
   const check = process.argv.includes('--check');

@@ -8,11 +8,15 @@ import { test } from 'node:test';
 import { defaultSelectors, eligibility } from '#/cni/index.ts';
 import { defaultSettings, type MeshSettings } from '#/translate/index.ts';
 import {
+  analysisText,
+  analyze,
   explainNamed,
+  findingRegistry,
   explanationText,
   MeshModel,
   readDocuments,
   TargetError,
+  type AnalysisInput,
   type Enrolment,
   type NamedRequest,
 } from './index.ts';
@@ -26,11 +30,14 @@ const enrolment: Enrolment = (pod, namespaceLabels) =>
     excludeNamespaces: ['kube-system'],
   });
 
+const saidCodes = new Set<string>();
+
 interface Asked {
   /** The objects are those of a cluster: nothing is assumed. */
   readonly live?: boolean;
   readonly settings?: Partial<MeshSettings>;
   readonly explain?: readonly NamedRequest[];
+  readonly analyze?: AnalysisInput;
 }
 
 function answers(path: string): Readonly<Record<string, string>> {
@@ -55,16 +62,19 @@ function answers(path: string): Readonly<Record<string, string>> {
       texts.push(`${error.message}\n\n`);
     }
   }
-  void unreadable;
-  return {
-    ...(texts.length === 0
-      ? {}
-      : {
-          'explain.txt': texts.join('').trimEnd() + '\n',
-          'explain.json': `${JSON.stringify(reports, undefined, 2)}\n`,
-        }),
-  };
+  const files: Record<string, string> = {};
+  if (texts.length > 0) {
+    files['explain.txt'] = `${texts.join('').trimEnd()}\n`;
+    files['explain.json'] = json(reports);
+  }
+  const findings = analyze(model, { unreadable, ...asked.analyze });
+  for (const { code } of findings) saidCodes.add(code);
+  files['analyze.txt'] = analysisText(findings, documents.length - 1);
+  files['analyze.json'] = json(findings);
+  return files;
 }
+
+const json = (value: unknown): string => `${JSON.stringify(value, undefined, 2)}\n`;
 
 for (const name of readdirSync(folder).sort()) {
   test(name.replaceAll('-', ' '), () => {
@@ -81,3 +91,10 @@ for (const name of readdirSync(folder).sort()) {
       );
   });
 }
+
+test('every code of the registry has a case', () => {
+  assert.deepEqual(
+    Object.keys(findingRegistry).filter((code) => !saidCodes.has(code)),
+    [],
+  );
+});

@@ -11,6 +11,9 @@ export {
   type SourceDocument,
   type UnreadablePart,
 } from './document.ts';
+export { analysisText, analyze, type AnalysisInput } from './analyze.ts';
+export type { Finding } from './finding.ts';
+export { findingRegistry, type FindingCode, type FindingEntry, type Level } from './finding-registry.ts';
 export { explainConnection } from './explain.ts';
 export { explainNamed, type NamedRequest } from './explain-named.ts';
 export type { Difference, ProxyState } from './explain-differences.ts';

@@ -2,7 +2,6 @@
 // record the object that it comes from.
 import { MeshStore } from '#/state/index.ts';
 import {
-  bindService,
   kinds,
   MeshIndex,
   PlainLookup,
@@ -145,11 +144,12 @@ export class MeshModel {
 
   /** Why a service is not bound to the waypoint that it asks for. */
   bindingProblem(document: SourceDocument): BindingProblem | undefined {
-    const facts =
-      document.kind === 'Service'
-        ? this.lookup.service(document.namespace, document.name)
-        : this.lookup.serviceEntry(document.namespace, document.name);
-    return facts === undefined ? undefined : bindService(this.lookup, facts).problem;
+    const told = this.conditions
+      .get(keyOf(document))
+      ?.find(({ type, status }) => type === 'istio.io/WaypointBound' && !status);
+    return told === undefined
+      ? undefined
+      : { reason: told.reason as BindingProblem['reason'], message: told.message };
   }
 }
 

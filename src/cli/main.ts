@@ -8,6 +8,7 @@ const subcommands: Readonly<Record<string, { file: string; summary: string; hidd
   lab: { file: 'lab.ts', summary: 'make, look into and remove a cluster on this machine' },
   demo: { file: 'demo.ts', summary: 'play the tour of the mesh in a lab of its own' },
   explain: { file: 'explain.ts', summary: 'what a connection would get, hop by hop, and why' },
+  analyze: { file: 'analyze.ts', summary: 'find mistakes in the objects of a mesh, in files or live' },
   apiserver: { file: 'apiserver.ts', summary: 'run the embedded Kubernetes API' },
   'control-plane': { file: 'control-plane.ts', summary: 'run the control plane' },
   'cni-agent': { file: 'cni-agent.ts', summary: 'run the node agent' },

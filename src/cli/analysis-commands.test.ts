@@ -1,0 +1,85 @@
+// The commands as they are typed: on files, with their output formats and exit codes.
+import assert from 'node:assert/strict';
+import { execFile } from 'node:child_process';
+import { mkdtempSync, rmSync, writeFileSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { after, test } from 'node:test';
+import { parse } from 'yaml';
+
+const main = join(import.meta.dirname, 'main.ts');
+const folder = mkdtempSync(join(tmpdir(), 'aura-analysis-'));
+after(() => rmSync(folder, { recursive: true, force: true }));
+
+const file = join(folder, 'mesh.yaml');
+writeFileSync(
+  file,
+  `apiVersion: v1
+kind: Namespace
+metadata: {name: demo, labels: {istio.io/dataplane-mode: ambient}}
+---
+apiVersion: apps/v1
+kind: Deployment
+metadata: {name: web, namespace: demo}
+spec: {template: {metadata: {labels: {app: web}}}}
+---
+apiVersion: v1
+kind: Service
+metadata: {name: web, namespace: demo}
+spec: {selector: {app: web}, ports: [{port: 80}]}
+---
+apiVersion: security.istio.io/v1
+kind: AuthorizationPolicy
+metadata: {name: nobody, namespace: demo}
+spec: {selector: {matchLabels: {app: web}}}
+`,
+);
+
+interface Result {
+  readonly code: number;
+  readonly stdout: string;
+  readonly stderr: string;
+}
+
+function aura(...args: readonly string[]): Promise<Result> {
+  const env = { PATH: process.env['PATH'], HOME: folder, AURA_HOME: folder };
+  return new Promise((resolve) => {
+    execFile(process.execPath, [main, ...args], { env, timeout: 60_000 }, (error, stdout, stderr) => {
+      const code = error === null ? 0 : typeof error.code === 'number' ? error.code : -1;
+      resolve({ code, stdout, stderr });
+    });
+  });
+}
+
+test('explain prints text, JSON and YAML, and its exit code tells the verdict when it is asked to', async () => {
+  const text = await aura('explain', 'web', 'web:80', '-n', 'demo', '-f', file);
+  assert.equal(text.code, 0, text.stderr);
+  assert.match(text.stdout, /^REFUSED: .*allow policies exist, but none allowed\n/);
+  const json = await aura('explain', 'web', 'web:80', '-n', 'demo', '-f', file, '-o', 'json', '--exit-code');
+  assert.equal(json.code, 3);
+  assert.equal((JSON.parse(json.stdout) as { verdict: string }).verdict, 'refused');
+  const yaml = await aura('explain', 'web', 'web', '-n', 'demo', '-f', folder, '-o', 'yaml');
+  assert.deepEqual(parse(yaml.stdout), JSON.parse(json.stdout));
+});
+
+test('explain says what is wrong with a name', async () => {
+  const { code, stdout, stderr } = await aura('explain', 'nobody', 'web:80', '-n', 'demo', '-f', file);
+  assert.deepEqual(
+    [code, stdout, stderr],
+    [1, '', 'aura: no pod or service demo/nobody: there are service/web, pod/web\n'],
+  );
+});
+
+test('analyze fails at the level that is asked for', async () => {
+  const calm = await aura('analyze', '-f', file);
+  assert.equal(calm.code, 0, calm.stderr);
+  assert.match(calm.stdout, /^Info \[AUR0312\] \(AuthorizationPolicy demo\/nobody\) .*mesh\.yaml:17: /);
+  const broken = join(folder, 'broken.txt');
+  writeFileSync(broken, 'a: b: c');
+  const failed = await aura('analyze', file, broken, '-o', 'json');
+  assert.equal(failed.code, 79);
+  const codes = (JSON.parse(failed.stdout) as { code: string }[]).map(({ code }) => code);
+  assert.deepEqual(codes, ['AUR0001', 'AUR0312']);
+  const suppressed = await aura('analyze', file, broken, '-S', 'AUR0001');
+  assert.equal(suppressed.code, 0);
+});
