@@ -1,5 +1,7 @@
 import assert from 'node:assert/strict';
 import { spawnSync } from 'node:child_process';
+import { existsSync, mkdirSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
+import { join } from 'node:path';
 import { test } from 'node:test';
 import { renderStartScript, startArgv, type StartPlan } from './start-script.ts';
 
@@ -34,6 +36,32 @@ test('mount points are made before anything is mounted, the deeper after the hig
   const binds = lines.flatMap((line, i) => (line.startsWith('step mount --bind') ? [i] : []));
   assert.ok(Math.max(...ensures) < Math.min(...binds));
   assert.match(lines[binds[0] as number] ?? '', /resolv/);
+});
+
+test('a volume on a folder that the sources of others lie in hides none of them', (t) => {
+  const dir = mkdtempSync('/tmp/aura-start-');
+  t.after(() => rmSync(dir, { recursive: true }));
+  mkdirSync(join(dir, 'empty'));
+  mkdirSync(join(dir, 'root'));
+  writeFileSync(join(dir, 'hostname'), 'from-the-pod');
+  const script = renderStartScript({
+    ...plan,
+    dir,
+    rootDir: join(dir, 'root'),
+    argv: ['/bin/sh', '-c', 'cat /etc/hostname; ls -A /tmp; ls -A /run; echo kept > /tmp/made'],
+    mounts: [
+      { source: join(dir, 'hostname'), target: '/etc/hostname', kind: 'file', readOnly: true },
+      { source: join(dir, 'empty'), target: '/tmp', kind: 'folder', readOnly: false },
+      { source: join(dir, 'hostname'), target: '/tmp/deep/name', kind: 'file', readOnly: false },
+    ],
+  });
+  writeFileSync(join(dir, 'start.sh'), script);
+  spawnSync('unshare', ['--mount', '--uts', '--propagation', 'slave', '/bin/sh', join(dir, 'start.sh')]);
+  const said = (name: string): string =>
+    existsSync(join(dir, name)) ? readFileSync(join(dir, name), 'utf8') : '';
+  assert.equal(said('error'), '');
+  assert.equal(said('log'), 'from-the-poddeep\nmount\n');
+  assert.equal(said('empty/made'), 'kept\n');
 });
 
 test('/var/run is /run, and read-only is a second mount', () => {

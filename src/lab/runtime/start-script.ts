@@ -1,6 +1,7 @@
 // The shell script that starts one container: it enters the container's cgroup, hides and mounts what the pod
 // should not or should see, runs the command on the machine's own files, and writes down how it ended. The script
 // stays as the command's parent, so a pod and its logs outlive the lab's own process. Pure: data to text.
+import { dirname } from 'node:path';
 import { shellQuote, toolPath } from '../command.ts';
 
 export interface BindMount {
@@ -68,6 +69,10 @@ const topOf = (path: string): string => `/${path.split('/')[1] ?? ''}`;
 const byDepth = (a: BindMount, b: BindMount): number =>
   a.target.split('/').length - b.target.split('/').length || (a.target < b.target ? -1 : 1);
 
+/** Where sources wait that would be hidden before it is their turn. */
+const sources = '/run/.sources';
+const sourceAt = (i: number): string => `${sources}/${i}`;
+
 export function renderStartScript(plan: StartPlan): string {
   const q = shellQuote;
   const lines: string[] = [
@@ -90,18 +95,39 @@ export function renderStartScript(plan: StartPlan): string {
     const missing = tops.map((top) => `[ ! -e ${q(top)} ]`).join(' || ');
     lines.push(`if ${missing}; then own_root ${q(plan.rootDir)}; fi`);
   }
+  // What is mounted on a folder may hide where later mounts come from, as /tmp does if the lab lives there.
+  const early = mounts.map(({ source }) => tops.includes(topOf(source)));
+  mounts.forEach(({ source, kind }, i) => {
+    if (!early[i]) return;
+    lines.push(
+      kind === 'folder' ? `step mkdir -p ${sourceAt(i)}` : `mkdir -p ${sources} && : > ${sourceAt(i)}`,
+      `step mount --bind ${q(source)} ${sourceAt(i)}`,
+    );
+  });
   // All the mount points first: an overlay hides what was mounted below it.
+  const nested = (target: string): boolean => mounts.some((other) => target.startsWith(`${other.target}/`));
   for (const { target, kind } of mounts) {
-    if (target === '/etc/resolv.conf') {
-      // Often a link into /run, which is empty now.
-      lines.push('resolv=$(readlink -m /etc/resolv.conf)', 'ensure f "$resolv"');
-    } else lines.push(`ensure ${kind === 'folder' ? 'd' : 'f'} ${q(target)}`);
+    const isResolv = target === '/etc/resolv.conf';
+    // Often a link into /run, which is empty now.
+    if (isResolv) lines.push('resolv=$(readlink -m /etc/resolv.conf)');
+    if (nested(target)) continue;
+    if (isResolv) lines.push('ensure f "$resolv"');
+    else lines.push(`ensure ${kind === 'folder' ? 'd' : 'f'} ${q(target)}`);
   }
-  for (const { source, target, readOnly } of mounts) {
+  for (const [i, { source, target, kind, readOnly }] of mounts.entries()) {
     const at = target === '/etc/resolv.conf' ? '"$root$resolv"' : `"$root"${q(target)}`;
-    lines.push(`step mount --bind ${q(source)} ${at}`);
+    // A mount point inside another volume is made in that volume, as runtimes do.
+    if (nested(target))
+      lines.push(
+        kind === 'folder'
+          ? `step mkdir -p ${at}`
+          : `[ -e ${at} ] || { step mkdir -p "$root"${q(dirname(target))}; step touch ${at}; }`,
+      );
+    lines.push(`step mount --bind ${early[i] ? sourceAt(i) : q(source)} ${at}`);
+    if (early[i]) lines.push(`step umount ${sourceAt(i)}`);
     if (readOnly) lines.push(`step mount -o remount,bind,ro ${at}`);
   }
+  if (early.includes(true)) lines.push(`step rm -r ${sources}`);
   const env = Object.entries({ PATH: toolPath, HOME: '/root', HOSTNAME: plan.hostname, ...plan.env });
   const words = env.map(([name, value]) => q(`${name}=${value}`));
   lines.push(
