@@ -159,6 +159,34 @@ suite('both address families', () => {
     world.dropPolicies('default/by-ip');
   });
 
+  test('link-local addresses, which name an interface of the pod: refused, each with a line', async () => {
+    for (const [pod, ip] of [
+      [web, 'fe80::9002'],
+      [outsider, 'fe80::9003'],
+    ] as const) {
+      const argv = ['ip', 'addr', 'add', `${ip}/64`, 'dev', 'eth0', 'nodad'];
+      const { code, stderr } = await runCommand(argv, { netns: pod.netns });
+      assert.equal(code, 0, stderr);
+    }
+    const dial = async (from: Pod, port: number): Promise<string> => {
+      const script = `require('node:net').connect({host: 'fe80::9002%eth0', port: ${port}})
+        .on('connect', function () { this.end('x') })
+        .on('error', (error) => console.log(error.code))
+        .on('end', () => console.log('end'))
+        .on('data', (data) => console.log('data ' + data))`;
+      const argv = [process.execPath, '-e', script];
+      const { stdout } = await runCommand(argv, { netns: from.netns, timeoutMs: 10_000 });
+      return stdout.trim();
+    };
+    const there = world.node('two').watch();
+    assert.match(await dial(outsider, 8080), /^(ECONNRESET|end)$/);
+    assert.match(await dial(outsider, 15008), /^(ECONNRESET|end)$/);
+    await world.settled();
+    await there.one('dst.addr=[fe80::9002]:8080', 'src.addr=[fe80::9003]:', 'error="connection failed: ');
+    await there.one('dst.addr=[fe80::9002]:15008', 'src.addr=[fe80::9003]:', 'tls handshake error');
+    assert.equal(world.node('two').workers.crashes, 0);
+  });
+
   test("the proxy's own ports", async () => {
     for (const ip of ['::1', client.ip6 as Ip, web.ip6 as Ip])
       for (const port of [15001, 15006, 15008]) {

@@ -34,10 +34,9 @@ import { dial } from './dial.ts';
 import {
   abandoned,
   awaitLocalWorkload,
+  endsOf,
   guard,
   localWorkload,
-  ownAddress,
-  peerAddress,
   stillAllowed,
   type PodContext,
 } from './pod-context.ts';
@@ -64,8 +63,9 @@ interface Request {
 /** Takes a connection that was accepted, paused. `onSession` is told of the session while it lives. Never throws. */
 export function acceptInbound(context: PodContext, raw: Socket, sessions: Set<H2Connection>): void {
   guard(raw);
-  const address = peerAddress(raw);
-  const connection = ownAddress(raw);
+  const ends = endsOf(context, raw, false);
+  if (ends === undefined) return;
+  const { peer: address, destination: connection } = ends;
   void handshake(context, raw, address, connection, sessions).catch((error: unknown) => {
     context.ledger.refuse({
       reporter: 'destination',

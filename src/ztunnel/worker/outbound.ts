@@ -19,10 +19,9 @@ import {
   abandoned,
   awaitLocalWorkload,
   cut,
+  endsOf,
   guard,
   localWorkload,
-  originalDestination,
-  peerAddress,
   type PodContext,
 } from './pod-context.ts';
 import { Relay } from './relay.ts';
@@ -34,15 +33,9 @@ const planRounds = 6;
 export function acceptOutbound(context: PodContext, socket: Socket): void {
   guard(socket);
   const startedAt = context.clock.now();
-  const sourceAddress = peerAddress(socket);
-  let destination: SocketAddress;
-  try {
-    destination = originalDestination(context, socket);
-  } catch (error) {
-    context.log.debug('connection gone before it was looked at', { error: errorText(error) });
-    socket.destroy();
-    return;
-  }
+  const ends = endsOf(context, socket, true);
+  if (ends === undefined) return;
+  const { peer: sourceAddress, destination } = ends;
   void handle(context, socket, sourceAddress, destination, startedAt).catch((error: unknown) => {
     context.ledger.refuse({
       reporter: 'source',
@@ -185,7 +178,7 @@ async function tunnel(
     relay.fail(
       error instanceof MeshError
         ? error
-        : new MeshError('CONNECT_FAILED', errorText(error), { cause: error }),
+        : new MeshError('CONNECT_FAILED', errorText(error)),
     );
     cut(socket);
   }

@@ -11,10 +11,9 @@ import {
   abandoned,
   awaitLocalWorkload,
   cut,
+  endsOf,
   guard,
   localWorkload,
-  originalDestination,
-  peerAddress,
   stillAllowed,
   type PodContext,
 } from './pod-context.ts';
@@ -26,15 +25,9 @@ const planRounds = 4;
 export function acceptPlaintext(context: PodContext, socket: Socket): void {
   guard(socket);
   const startedAt = context.clock.now();
-  const peer = peerAddress(socket);
-  let destination: SocketAddress;
-  try {
-    destination = originalDestination(context, socket);
-  } catch (error) {
-    context.log.debug('connection gone before it was looked at', { error: errorText(error) });
-    socket.destroy();
-    return;
-  }
+  const ends = endsOf(context, socket, true);
+  if (ends === undefined) return;
+  const { peer, destination } = ends;
   void handle(context, socket, peer, destination, startedAt).catch((error: unknown) => {
     context.ledger.refuse({
       reporter: 'destination',

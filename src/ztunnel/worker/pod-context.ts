@@ -1,7 +1,7 @@
 // What the three proxies of one pod share: its names, its namespace, its place in the mesh, and the accounts.
 import type { Socket } from 'node:net';
-import { MeshError } from '#/errors/index.ts';
-import { unmapV4, type Clock, type Logger, type SocketAddress } from '#/kit/index.ts';
+import { errorText, MeshError } from '#/errors/index.ts';
+import type { Clock, Logger, SocketAddress } from '#/kit/index.ts';
 import type { Workload } from '#/model/index.ts';
 import type { RouteSettings } from '#/route/index.ts';
 import type { MirrorView } from '#/state/index.ts';
@@ -83,18 +83,32 @@ export function awaitLocalWorkload(context: PodContext): Promise<Workload> {
   });
 }
 
-export function peerAddress(socket: Socket): SocketAddress {
-  return { ip: unmapV4(socket.remoteAddress ?? '0.0.0.0'), port: socket.remotePort ?? 0 };
+export interface Ends {
+  readonly peer: SocketAddress;
+  readonly destination: SocketAddress;
 }
 
-export function ownAddress(socket: Socket): SocketAddress {
-  return { ip: unmapV4(socket.localAddress ?? '0.0.0.0'), port: socket.localPort ?? 0 };
-}
-
-/** Where the client wanted to go before the pod's rules sent it here. */
-export function originalDestination(context: PodContext, socket: Socket): SocketAddress {
+/**
+ * Both ends of a connection that was accepted; undefined, and the socket destroyed, if it is gone already.
+ * `redirected`: the destination is where the client wanted to go before the pod's rules sent it here.
+ *
+ * Never by `socket.remoteAddress`: for a link-local address Node looks the interface up in its own namespace, and
+ * throws where the pod's is not found.
+ */
+export function endsOf(context: PodContext, socket: Socket, redirected: boolean): Ends | undefined {
+  const { kernel } = context.dialer;
   const fd = socketFd(socket);
-  return (fd === undefined ? undefined : context.dialer.kernel.originalDestination(fd)) ?? ownAddress(socket);
+  try {
+    if (fd !== undefined)
+      return {
+        peer: kernel.peerAddress(fd),
+        destination: (redirected ? kernel.originalDestination(fd) : undefined) ?? kernel.localAddress(fd),
+      };
+  } catch (error) {
+    context.log.debug('connection gone before it was looked at', { error: errorText(error) });
+  }
+  socket.destroy();
+  return undefined;
 }
 
 /**

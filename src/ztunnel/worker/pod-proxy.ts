@@ -1,14 +1,14 @@
 // The proxy of one pod in one worker: its listeners inside the pod's namespace, and what hangs on them.
-import { createServer, type DropArgument, type Server, type Socket } from 'node:net';
+import { createServer, type Server, type Socket } from 'node:net';
 import { errorRegistry } from '#/errors/index.ts';
-import { formatSocketAddress, unmapV4 } from '#/kit/index.ts';
+import { formatSocketAddress } from '#/kit/index.ts';
 import { pingIntervalMs, missedPings, type H2Connection } from '#/tunnel/index.ts';
 import type { DnsProxy } from './dns/dns-proxy.ts';
 import { podDns } from './dns/pod-dns.ts';
 import { acceptInbound } from './inbound.ts';
 import { acceptOutbound } from './outbound.ts';
 import { acceptPlaintext } from './plaintext.ts';
-import type { PodContext } from './pod-context.ts';
+import { cut, endsOf, type PodContext } from './pod-context.ts';
 
 /** As upstream; the kernel queues a few more. */
 const backlog = 1024;
@@ -82,6 +82,8 @@ export class PodProxy {
   #listen(listener: Listener): void {
     const { config, dialer, ledger, netns, pod, sockets } = this.#context;
     const { reporter } = listener;
+    const group = listener.component === 'inbound' ? 'other' : 'client';
+    let accepted = 0;
     const host = config.ipv6 ? '::' : '0.0.0.0';
     const fd = dialer.kernel.tcpListener({
       netns,
@@ -97,15 +99,14 @@ export class PodProxy {
     });
     const server = createServer({ allowHalfOpen: true, pauseOnConnect: true, noDelay: true }, (socket) => {
       const open = ledger.socketOpened(reporter);
-      sockets.add(socket, listener.component === 'inbound' ? 'other' : 'client', () =>
-        open[Symbol.dispose](),
-      );
-      listener.accept(socket);
-    });
-    // One more is closed before it is looked at, so that peers that only connect cannot use up the node's memory.
-    server.maxConnections = config.maxConnectionsPerPod;
-    server.on('drop', (dropped) => {
-      if (dropped !== undefined) ledger.refuse({ reporter, ...refusal(dropped) });
+      accepted++;
+      sockets.add(socket, group, () => {
+        accepted--;
+        open[Symbol.dispose]();
+      });
+      // So that peers that only connect cannot use up the node's memory.
+      if (accepted > config.maxConnectionsPerPod) this.#refuse(socket, listener);
+      else listener.accept(socket);
     });
     server.on('error', (error) =>
       this.#context.log.error('listener failed', {
@@ -123,6 +124,18 @@ export class PodProxy {
       transparent: listener.transparent,
       pod: `${pod.namespace}/${pod.name}`,
     });
+  }
+
+  #refuse(socket: Socket, { reporter, component }: Listener): void {
+    const ends = endsOf(this.#context, socket, component !== 'inbound');
+    if (ends === undefined) return;
+    this.#context.ledger.refuse({
+      reporter,
+      sourceAddress: ends.peer,
+      destinationAddress: ends.destination,
+      reason: errorRegistry.OVER_LIMIT.text,
+    });
+    cut(socket);
   }
 
   #tick(): void {
@@ -165,13 +178,4 @@ export class PodProxy {
   get uid(): string {
     return this.#context.pod.uid;
   }
-}
-
-function refusal(dropped: DropArgument) {
-  const { localAddress, localPort, remoteAddress, remotePort } = dropped;
-  return {
-    sourceAddress: { ip: unmapV4(remoteAddress ?? '0.0.0.0'), port: remotePort ?? 0 },
-    destinationAddress: { ip: unmapV4(localAddress ?? '0.0.0.0'), port: localPort ?? 0 },
-    reason: errorRegistry.OVER_LIMIT.text,
-  };
 }
