@@ -2,12 +2,16 @@
 const benches: Readonly<Record<string, { file: string; summary: string }>> = {
   l4: { file: './l4.ts', summary: "direct traffic against the same traffic through two nodes' ztunnels" },
   control: { file: './control.ts', summary: 'the control plane with 1 000, 10 000 and 100 000 pods' },
+  apiserver: {
+    file: './apiserver.ts',
+    summary: 'the embedded API with 50 000 objects: writes, lists, watches',
+  },
 };
 
 const [name, ...args] = process.argv.slice(2);
 const bench = name === undefined ? undefined : benches[name];
 if (bench === undefined) {
-  const list = Object.entries(benches).map(([key, { summary }]) => `  ${key.padEnd(8)} ${summary}`);
+  const list = Object.entries(benches).map(([key, { summary }]) => `  ${key.padEnd(9)} ${summary}`);
   console.error(`usage: npm run bench -- NAME [options]\n${list.join('\n')}`);
   process.exitCode = 2;
 } else {
