@@ -56,10 +56,14 @@ function ofPolicies(
       `or let plain text in: mode PERMISSIVE in PeerAuthentication ${denial.place === undefined ? denial.policy : showPlace(denial.place)}`,
     ];
   if (denial !== undefined) {
-    const rule = denial.rules.find(({ matched }) => matched);
-    return [
-      `narrow or remove the rule of DENY policy ${denial.policy} that matches${at(rule?.place ?? denial.place)}`,
-    ];
+    return denial.rules
+      .filter(({ matched }) => matched)
+      .map((rule) => {
+        const name = rule.rule === undefined ? 'what matches' : `rule ${rule.rule + 1}`;
+        const http =
+          rule.dropped === undefined ? '' : `; ${rule.dropped.join(', ')} need a waypoint and targetRefs`;
+        return `narrow or remove ${name} of DENY policy ${denial.policy}${at(rule.place ?? denial.place)}${http}`;
+      });
   }
   const allows = policies.filter(({ action, dryRun }) => action === 'ALLOW' && !dryRun);
   return allows.flatMap(towardsAllow);

@@ -35,6 +35,8 @@ export interface RuleReport {
   readonly place?: Place;
   /** What keeps it from matching: of each part that fails, the fields of the alternative that comes nearest. */
   readonly failed: readonly FieldReport[];
+  /** Attributes of HTTP in the rule as it is written, which ztunnel cannot check and does not get. */
+  readonly dropped?: readonly string[];
   /** What made it match. */
   readonly held: readonly FieldReport[];
 }
@@ -198,8 +200,13 @@ function report(model: MeshModel, explained: ExplainedPolicy, workload: Workload
       got: one.got,
       ...(document !== undefined && number !== undefined ? at(fieldPath(document, number, one)) : {}),
     });
+    const dropped =
+      facts === undefined || number === undefined
+        ? []
+        : convertRules([facts.rules[number]], contextOf(model, facts)).l7;
     return {
       ...(number === undefined ? {} : { rule: number }),
+      ...(dropped.length === 0 ? {} : { dropped }),
       matched: rule.matched,
       because: rule.because,
       ...at(number === undefined ? 'spec' : `spec.rules[${number}]`),

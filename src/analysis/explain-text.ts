@@ -70,7 +70,9 @@ function policyLines(policy: PolicyReport): string[] {
       : rule.failed.length > 0
         ? `does not match: ${shown(rule.failed, ', the connection has ')}`
         : rule.because;
-    lines.push(`        ${number}${because}${place(rule.failed[0]?.place ?? rule.place)}`);
+    const dropped =
+      rule.dropped === undefined ? '' : ` (without ${rule.dropped.join(', ')}, which ztunnel cannot check)`;
+    lines.push(`        ${number}${because}${dropped}${place(rule.failed[0]?.place ?? rule.place)}`);
   });
   return lines;
 }

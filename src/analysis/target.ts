@@ -2,6 +2,7 @@
 import { parseIp, type Ip } from '#/kit/index.ts';
 import type { Service, Workload } from '#/model/index.ts';
 import type { SourceDocument } from './document.ts';
+import { items, labels, string } from './fields.ts';
 import type { MeshModel } from './mesh-model.ts';
 
 /** A name that cannot be resolved. The message says what was looked for and what there is. */
@@ -71,15 +72,17 @@ function serviceParty(model: MeshModel, service: Service): Party {
   return { kind: 'service', service, ...(document && { document }) };
 }
 
+function isMadeBy(model: MeshModel, pod: SourceDocument, name: string): boolean {
+  if (model.lookup.facts('Pod', `${pod.namespace}/${pod.name}`)?.workloadName === name) return true;
+  const hash = labels(pod.object, 'metadata', 'labels')['pod-template-hash'] ?? '';
+  return items(pod.object, 'metadata', 'ownerReferences').some((owner) =>
+    [name, `${name}-${hash}`].includes(string(owner, 'name')),
+  );
+}
+
 /** Pods that a workload object has made, the ones with a record first. */
 function podsOf(model: MeshModel, { namespace, name }: TargetName): readonly SourceDocument[] {
-  const pods = model
-    .all('Pod')
-    .filter(
-      (pod) =>
-        pod.namespace === namespace &&
-        model.lookup.facts('Pod', `${namespace}/${pod.name}`)?.workloadName === name,
-    );
+  const pods = model.all('Pod').filter((pod) => pod.namespace === namespace && isMadeBy(model, pod, name));
   return [...pods.filter((pod) => model.workloadOf(pod)), ...pods.filter((pod) => !model.workloadOf(pod))];
 }
 

@@ -73,7 +73,7 @@ test('explain says what is wrong with a name', async () => {
 test('analyze fails at the level that is asked for', async () => {
   const calm = await aura('analyze', '-f', file);
   assert.equal(calm.code, 0, calm.stderr);
-  assert.match(calm.stdout, /^Info \[AUR0312\] \(AuthorizationPolicy demo\/nobody\) .*mesh\.yaml:17: /);
+  assert.match(calm.stdout, /^Info \[AUR0312\] \(AuthorizationPolicy demo\/nobody\) .*mesh\.yaml:18: /);
   const broken = join(folder, 'broken.txt');
   writeFileSync(broken, 'a: b: c');
   const failed = await aura('analyze', file, broken, '-o', 'json');

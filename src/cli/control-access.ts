@@ -34,7 +34,7 @@ function get(stream: Duplex, path: string): Promise<string> {
     path,
     host: 'localhost',
     headers: { connection: 'close' },
-    agent: false,
+    // Only taken without an agent of our own.
     createConnection: () => stream,
   });
   const timer = setTimeout(() => request.destroy(new Error(`no answer within ${deadlineMs} ms`)), deadlineMs);

@@ -9,6 +9,11 @@ const subcommands: Readonly<Record<string, { file: string; summary: string; hidd
   demo: { file: 'demo.ts', summary: 'play the tour of the mesh in a lab of its own' },
   explain: { file: 'explain.ts', summary: 'what a connection would get, hop by hop, and why' },
   analyze: { file: 'analyze.ts', summary: 'find mistakes in the objects of a mesh, in files or live' },
+  'proxy-status': {
+    file: 'proxy-status.ts',
+    summary: 'connected proxies, and whether they have what they should',
+  },
+  version: { file: 'version.ts', summary: 'of this command, of the control plane and of the proxies' },
   apiserver: { file: 'apiserver.ts', summary: 'run the embedded Kubernetes API' },
   'control-plane': { file: 'control-plane.ts', summary: 'run the control plane' },
   'cni-agent': { file: 'cni-agent.ts', summary: 'run the node agent' },

@@ -1,0 +1,87 @@
+import assert from 'node:assert/strict';
+import { test } from 'node:test';
+import { dataPlaneVersions, proxyReports, shortType, type ControlPlaneReport } from './proxy-report.ts';
+import { proxyStatusText } from './proxy-status.ts';
+import { versionText } from './version.ts';
+
+const wds = 'type.googleapis.com/istio.workload.Address';
+const wads = 'type.googleapis.com/istio.security.Authorization';
+
+const replicas: readonly ControlPlaneReport[] = [
+  {
+    name: 'istiod-1',
+    version: '0.1.0',
+    proxies: [
+      {
+        cluster_id: 'Kubernetes',
+        proxy: 'ztunnel-a.istio-system',
+        istio_version: '1.30.0',
+        resources: { [wds]: { sent: '1', acked: '1' }, [wads]: { sent: '2', acked: '2' } },
+      },
+      {
+        cluster_id: 'Kubernetes',
+        proxy: 'ztunnel-b.istio-system',
+        istio_version: '',
+        resources: {
+          [wds]: { sent: '3', acked: '1' },
+          [wads]: { sent: '4', acked: '2', lastError: 'policy x: bad' },
+        },
+      },
+    ],
+  },
+];
+
+const pod = (name: string, node: string) => ({ namespace: 'istio-system', name, node, ready: true });
+
+test('a proxy is as bad as its worst type, and a ztunnel without a connection is told', () => {
+  const reports = proxyReports(replicas, [
+    pod('ztunnel-a', 'n1'),
+    pod('ztunnel-b', 'n2'),
+    pod('ztunnel-c', 'n3'),
+  ]);
+  assert.deepEqual(
+    reports.map(({ name, node, status }) => [name, node, status]),
+    [
+      ['ztunnel-a.istio-system', 'n1', 'SYNCED'],
+      ['ztunnel-b.istio-system', 'n2', 'ERROR'],
+      ['ztunnel-c.istio-system', 'n3', 'NOT CONNECTED'],
+    ],
+  );
+  assert.equal(
+    proxyStatusText(reports),
+    `NAME                     CLUSTER      NODE   ISTIOD     VERSION   STATUS          SUBSCRIBED TYPES
+ztunnel-a.istio-system   Kubernetes   n1     istiod-1   1.30.0    SYNCED          2 (WADS,WDS)
+ztunnel-b.istio-system   Kubernetes   n2     istiod-1   -         ERROR           2 (WADS,WDS)
+ztunnel-c.istio-system   -            n3     -          -         NOT CONNECTED   0 ()
+
+ztunnel-b.istio-system has rejected WADS and uses what it had before:
+  policy x: bad
+
+ztunnel-c.istio-system is not connected: pods of node n3 run with what it knew last; look at its log
+`,
+  );
+});
+
+test('versions are counted', () => {
+  assert.deepEqual(dataPlaneVersions(replicas), [
+    { version: '1.30.0', proxies: 1 },
+    { version: 'unknown', proxies: 1 },
+  ]);
+  assert.equal(
+    versionText({
+      clientVersion: '0.1.0',
+      meshVersion: [{ component: 'istiod-1', version: '0.1.0' }],
+      dataPlaneVersion: dataPlaneVersions(replicas),
+    }),
+    'client version: 0.1.0\ncontrol plane version: 0.1.0\ndata plane version: 1.30.0 (1 proxy), unknown (1 proxy)\n',
+  );
+  assert.equal(
+    versionText({ clientVersion: '0.1.0', unknown: 'no cluster' }),
+    'client version: 0.1.0\ncontrol plane version: not known: no cluster\n',
+  );
+});
+
+test('types have short names', () => {
+  assert.equal(shortType(wds), 'WDS');
+  assert.equal(shortType('type.googleapis.com/some.other.Thing'), 'Thing');
+});
