@@ -171,6 +171,18 @@ export function handleWatch(
         write(text(type, change.now));
     }
   };
+  // Not in the turn of the write: its client is answered first, and events that come together leave together.
+  let scheduled = false;
+  const schedule = (): void => {
+    if (scheduled || blocked || over) return;
+    scheduled = true;
+    setImmediate(() => {
+      scheduled = false;
+      response.cork();
+      pump();
+      response.uncork();
+    });
+  };
   const onDrain = (): void => {
     blocked = false;
     pump();
@@ -190,7 +202,7 @@ export function handleWatch(
     'transfer-encoding': 'chunked',
   });
   response.flushHeaders();
-  const unlisten = collection.listen(pump);
+  const unlisten = collection.listen(schedule);
   const deadline = setTimeout(
     () => {
       if (bookmarks && !blocked && position >= log.next)
