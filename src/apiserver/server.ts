@@ -15,6 +15,7 @@ import { CustomKinds } from './crd/custom-kinds.ts';
 import { EventExpiry } from './controllers/events.ts';
 import { GarbageCollector } from './controllers/garbage-collector.ts';
 import { NamespaceController } from './controllers/namespaces.ts';
+import { TokenSecrets } from './controllers/token-secrets.ts';
 import { Discovery } from './discovery/discovery.ts';
 import { OpenApi } from './discovery/openapi.ts';
 import { send, sendValue, type Call } from './http/call.ts';
@@ -325,6 +326,7 @@ async function start(
   const collector = new GarbageCollector(controllerDeps);
   const expiry = new EventExpiry(controllerDeps);
   await namespaces.start();
+  new TokenSecrets(controllerDeps, tokens, keys.ca).start();
   collector.start();
   expiry.start();
   writeSecret(config.kubeconfig, kubeconfigText(url, keys));

@@ -10,6 +10,8 @@ import {
   nodes,
   pods,
   serviceAccounts,
+  secrets,
+  certificateSigningRequests,
 } from '#/kube/index.ts';
 import { eventually, pod, sharedServer, testServer } from '../test-server.ts';
 
@@ -93,6 +95,60 @@ test('tokens are for an audience, and end with their pod', async () => {
     /may not specify a duration less than 10 minutes/,
   );
   await assert.rejects(client.createToken(ns, 'nobody', [], 3600), isNotFound);
+});
+
+test('a Secret may ask for a token, which ends with it', async () => {
+  const { client } = shared;
+  const ns = await fresh();
+  await client.create(secrets, ns, {
+    metadata: { name: 't', annotations: { 'kubernetes.io/service-account.name': 'late' } },
+    type: 'kubernetes.io/service-account-token',
+  });
+  await client.create(serviceAccounts, ns, { metadata: { name: 'late' } });
+  const { data } = await eventually(async () => {
+    const secret = await client.get(secrets, ns, 't');
+    return secret.data?.['token'] === undefined ? undefined : secret;
+  });
+  const token = Buffer.from(data?.['token'] ?? '', 'base64').toString();
+  const review = await client.tokenReview(token);
+  assert.equal(review.authenticated && review.user.username, `system:serviceaccount:${ns}:late`);
+  assert.match(Buffer.from(data?.['ca.crt'] ?? '', 'base64').toString(), /BEGIN CERTIFICATE/);
+  await client.delete(serviceAccounts, ns, 'late');
+  await eventually(async () => ((await client.find(secrets, ns, 't')) === undefined ? true : undefined));
+  assert.equal((await client.tokenReview(token)).authenticated, false);
+});
+
+test('a request to sign says who asked, whatever it claims', async () => {
+  const made = await shared.client.create(certificateSigningRequests, undefined, {
+    metadata: { name: 'csr' },
+    spec: {
+      request: 'QQ==',
+      signerName: 'example.com/signer',
+      usages: ['client auth'],
+      username: 'somebody',
+    },
+  });
+  const spec = made['spec'] as { username: string; groups: string[] };
+  assert.deepEqual(
+    [spec.username, spec.groups],
+    ['kubernetes-admin', ['system:masters', 'system:authenticated']],
+  );
+  const path = '/apis/certificates.k8s.io/v1/certificatesigningrequests/csr';
+  const approve = await shared.raw('PUT', `${path}/approval`, {
+    body: JSON.stringify({
+      ...made,
+      status: { certificate: 'QQ==', conditions: [{ type: 'Approved', status: 'True' }] },
+    }),
+  });
+  assert.deepEqual(approve.json['status'], { conditions: [{ type: 'Approved', status: 'True' }] });
+  const signed = await shared.raw('PATCH', `${path}/status`, {
+    body: JSON.stringify({ status: { certificate: 'QUI=' } }),
+    headers: { 'content-type': 'application/merge-patch+json' },
+  });
+  assert.deepEqual(signed.json['status'], {
+    conditions: [{ type: 'Approved', status: 'True' }],
+    certificate: 'QUI=',
+  });
 });
 
 test('a service account gets in with its token, and may not act for others', async () => {

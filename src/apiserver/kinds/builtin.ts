@@ -1,6 +1,7 @@
 // The table of built-in kinds. Storage, paths, discovery and documents are made from it.
 import { builtinColumns } from '../print/columns.ts';
 import type { Schema } from '../schema/schema.ts';
+import { autoscalerRules, autoscalerV1 } from './autoscaling.ts';
 import * as core from './core.ts';
 import { definitionRules } from '../crd/definition-rules.ts';
 import { allVerbs, type Kind, type KindRules } from './kind.ts';
@@ -129,9 +130,23 @@ const table: Readonly<Record<string, Readonly<Record<string, Entry>>>> = {
     cronjobs: { kind: 'CronJob', short: ['cj'], categories: all, sub: status, rules: workloads.cronJobRules },
     jobs: { kind: 'Job', categories: all, sub: status, rules: workloads.jobRules },
   },
+  'autoscaling/v1': {
+    horizontalpodautoscalers: {
+      kind: 'HorizontalPodAutoscaler',
+      type: 'HorizontalPodAutoscalerV1',
+      short: ['hpa'],
+      categories: all,
+      sub: status,
+      collection: 'horizontalpodautoscalers.autoscaling',
+      storageApiVersion: 'autoscaling/v2',
+      convert: autoscalerV1,
+      rules: autoscalerRules,
+    },
+  },
   'autoscaling/v2': {
     horizontalpodautoscalers: {
       kind: 'HorizontalPodAutoscaler',
+      rules: autoscalerRules,
       short: ['hpa'],
       categories: all,
       sub: status,

@@ -224,7 +224,15 @@ export const roleBindingRules: KindRules = {
 };
 
 export const csrRules: KindRules = {
-  create(item) {
+  create(item, _context, user) {
+    // Who asks is what the server knows, not what the request says.
+    item.spec = {
+      ...item.spec,
+      username: user.name,
+      groups: [...user.groups],
+      ...(user.uid === undefined ? {} : { uid: user.uid }),
+      ...(user.extra === undefined ? {} : { extra: structuredClone(user.extra) as unknown as JsonObject }),
+    };
     item.status = {};
   },
   update(item, old) {

@@ -11,6 +11,14 @@ export interface KindContext {
   readonly serviceAddresses: ServiceAddresses;
 }
 
+/** Who writes. */
+export interface Requester {
+  readonly name: string;
+  readonly groups: readonly string[];
+  readonly uid?: string;
+  readonly extra?: Readonly<Record<string, readonly string[]>>;
+}
+
 export interface ServiceAddresses {
   /** Gives and reserves the addresses of a Service; throws 422. */
   allocate(item: Item): void;
@@ -24,7 +32,7 @@ export interface KindRules {
   /** Values that depend on others, after the schema's defaults. On create and update. */
   defaults?(item: Item): void;
   /** Before a create: what the server fills in or takes out. */
-  create?(item: Item, context: KindContext): void;
+  create?(item: Item, context: KindContext, user: Requester): void;
   /** Before an update of the object itself (not of its status). */
   update?(item: Item, old: Item, context: KindContext): void;
   /** Before an update of the status. */

@@ -70,10 +70,17 @@ const scalars: Readonly<Record<string, Schema>> = {
   o: { 'x-kubernetes-preserve-unknown-fields': true },
 };
 
+/** Older versions of kinds, whose models have the names of the newer ones. */
+const olderTypes = [
+  'HorizontalPodAutoscalerV1: apiVersion=s kind=s metadata=ObjectMeta spec=HorizontalPodAutoscalerSpecV1 status=HorizontalPodAutoscalerStatusV1',
+  'HorizontalPodAutoscalerSpecV1: maxReplicas=i! minReplicas=i scaleTargetRef=CrossVersionObjectReference! targetCPUUtilizationPercentage=i',
+  'HorizontalPodAutoscalerStatusV1: currentCPUUtilizationPercentage=i currentReplicas=i desiredReplicas=i lastScaleTime=t observedGeneration=l',
+];
+
 /** The built-in types by name, as `types.txt` and `type-facts.ts` describe them. Types refer to each other directly. */
 export function loadBuiltinTypes(): ReadonlyMap<string, Schema> {
   const text = readFileSync(fileURLToPath(new URL('./types.txt', import.meta.url)), 'utf8');
-  const lines = text.split('\n').filter((line) => line !== '' && !line.startsWith('#'));
+  const lines = [...text.split('\n').filter((line) => line !== '' && !line.startsWith('#')), ...olderTypes];
   const types = new Map<string, Schema>();
   for (const line of lines) {
     const typeName = line.slice(0, line.indexOf(':'));

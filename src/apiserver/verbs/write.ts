@@ -172,7 +172,7 @@ export class Writer {
     if (kind.custom !== undefined && kind.subresources.has('status')) delete item.status;
     applyDefaults(item as unknown as JsonObject, kind.schema);
     kind.rules.defaults?.(item);
-    kind.rules.create?.(item, this.#context);
+    kind.rules.create?.(item, this.#context, request.user);
     if (kind.rules.generation === true || kind.custom !== undefined) metadata.generation = 1;
     try {
       const admission = this.#admissionOf(request, 'CREATE', '', item, undefined);
