@@ -10,6 +10,9 @@ import { defaultSettings, type MeshSettings } from '#/translate/index.ts';
 import {
   analysisText,
   analyze,
+  describePod,
+  describeService,
+  descriptionText,
   explainNamed,
   findingRegistry,
   explanationText,
@@ -38,6 +41,11 @@ interface Asked {
   readonly settings?: Partial<MeshSettings>;
   readonly explain?: readonly NamedRequest[];
   readonly analyze?: AnalysisInput;
+  readonly describe?: readonly {
+    readonly kind: 'pod' | 'service';
+    readonly namespace: string;
+    readonly name: string;
+  }[];
 }
 
 function answers(path: string): Readonly<Record<string, string>> {
@@ -66,6 +74,13 @@ function answers(path: string): Readonly<Record<string, string>> {
   if (texts.length > 0) {
     files['explain.txt'] = `${texts.join('').trimEnd()}\n`;
     files['explain.json'] = json(reports);
+  }
+  const described = (asked.describe ?? []).map(({ kind, namespace, name }) =>
+    (kind === 'pod' ? describePod : describeService)(model, namespace, name, asked.analyze),
+  );
+  if (described.length > 0) {
+    files['describe.txt'] = described.map(descriptionText).join('\n');
+    files['describe.json'] = json(described);
   }
   const findings = analyze(model, { unreadable, ...asked.analyze });
   for (const { code } of findings) saidCodes.add(code);

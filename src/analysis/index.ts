@@ -1,6 +1,8 @@
 // analysis: what a connection would get and why, what a pod or service is to the mesh, and what is wrong with a set
 // of objects. Pure: objects in, reports and their text out. Stands on translate, state, route and policy, and calls
 // the same functions as the proxies. Must not know files, the Kubernetes client, or how a report is asked for.
+export { describePod, describeService, type Description } from './describe.ts';
+export { descriptionText } from './describe-text.ts';
 export {
   keyOf,
   objectDocument,

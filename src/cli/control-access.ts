@@ -153,8 +153,11 @@ export async function askControlPlane(
     // Istio's own answers with its MeshConfig, which has other fields.
     const mesh = await controlPlanePage<Partial<MeshSettings>>(client, first, '/debug/mesh');
     if (typeof mesh.clusterDomain === 'string') settings = { ...defaultSettings, ...mesh };
-    else if (typeof mesh.trustDomain === 'string')
-      settings = { ...defaultSettings, trustDomain: mesh.trustDomain };
+    // Not ours, so it does as upstream where ours would refuse.
+    else {
+      const { trustDomain = defaultSettings.trustDomain } = mesh;
+      settings = { ...defaultSettings, trustDomain, upstreamCompat: true };
+    }
     const nodes = new Map(
       documents
         .filter(({ kind }) => kind === 'Pod')

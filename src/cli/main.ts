@@ -9,6 +9,7 @@ const subcommands: Readonly<Record<string, { file: string; summary: string; hidd
   demo: { file: 'demo.ts', summary: 'play the tour of the mesh in a lab of its own' },
   explain: { file: 'explain.ts', summary: 'what a connection would get, hop by hop, and why' },
   analyze: { file: 'analyze.ts', summary: 'find mistakes in the objects of a mesh, in files or live' },
+  describe: { file: 'describe.ts', summary: 'what a pod or a service is to the mesh' },
   'proxy-status': {
     file: 'proxy-status.ts',
     summary: 'connected proxies, and whether they have what they should',

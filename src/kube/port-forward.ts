@@ -15,12 +15,16 @@ export function forwardedStream(socket: Duplex, head: Buffer, what: string): Dup
     allowHalfOpen: false,
     read: () => void socket.resume(),
     write: (chunk: Buffer, _encoding, done) => {
+      if (!socket.writable) {
+        done(new Error(`${what}: the connection is closed`));
+        return;
+      }
       const message = Buffer.concat([Buffer.from([channel.data]), chunk]);
       if (socket.write(WebSocketFrames.encode(message))) done();
       else socket.once('drain', () => done());
     },
     final: (done) => {
-      socket.write(WebSocketFrames.encode(Buffer.from([0x03, 0xe8]), 'close'));
+      if (socket.writable) socket.write(WebSocketFrames.encode(Buffer.from([0x03, 0xe8]), 'close'));
       done();
     },
     destroy: (error, done) => {

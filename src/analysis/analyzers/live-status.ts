@@ -9,6 +9,8 @@ export const liveStatus: Analyzer = (model, report) => {
     if (document === undefined) continue;
     const there = items(document.object, 'status', 'conditions');
     for (const { type, status, reason } of wanted) {
+      // Istio's own control plane writes none of ours.
+      if (model.settings.upstreamCompat && type === 'aura.dev/Valid') continue;
       const found = there.find((condition) => field(condition, 'type') === type);
       const value = status ? 'True' : 'False';
       if (found === undefined)
