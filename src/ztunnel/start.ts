@@ -12,6 +12,7 @@ import { certificateStates } from './certificate-states.ts';
 import { configDump } from './config-dump.ts';
 import { configShown } from './config-shown.ts';
 import type { ZtunnelConfig } from './config.ts';
+import { controlPlaneLoss } from './control-plane-loss.ts';
 import { DataWorkers } from './data-workers.ts';
 import { LogOutput } from './log-output.ts';
 import { addressType, applyPush, authorizationType } from './mesh-sync.ts';
@@ -263,14 +264,7 @@ function xdsClient(config: ZtunnelConfig, store: MeshStore, clock: Clock, log: L
     log,
     clock,
     onPush: (push) => applyPush(store, push, log),
-    onState: (state, reason) => {
-      if (state === 'disconnected')
-        log.warn('the control plane was lost; the proxy goes on with what it knows', {
-          address: config.xdsAddress,
-          error: reason,
-        });
-      else log.info(state, { address: config.xdsAddress });
-    },
+    onState: controlPlaneLoss(log, config.xdsAddress),
   });
 }
 
