@@ -11,7 +11,7 @@ import {
   type JsonObject,
 } from '../json.ts';
 import { matches, parseSelectorObject, type Labels, type Requirement } from '../store/selectors.ts';
-import type { AdmissionRequest } from '../verbs/write.ts';
+import type { AdmissionRequest } from '../verbs/admission.ts';
 
 interface Rule {
   readonly operations: readonly string[];

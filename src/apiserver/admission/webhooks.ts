@@ -17,7 +17,7 @@ import { groupVersion } from '../kinds/kind.ts';
 import { applyJsonPatch } from '../patch/json-patch.ts';
 import { parseStored, type Collection, type Stored } from '../store/collection.ts';
 import type { Store } from '../store/store.ts';
-import type { Admission, AdmissionRequest } from '../verbs/write.ts';
+import type { Admission, AdmissionRequest } from '../verbs/admission.ts';
 import { concerns, conditionsHold, webhooksOf, type Webhook } from './webhook-rules.ts';
 
 const maxAnswer = 4 * 1024 * 1024;

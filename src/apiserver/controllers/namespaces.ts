@@ -6,7 +6,8 @@ import type { Registry } from '../kinds/registry.ts';
 import type { Collection, Stored } from '../store/collection.ts';
 import type { Store } from '../store/store.ts';
 import { removeObject } from '../verbs/remove.ts';
-import type { WriteRequest, Writer } from '../verbs/write.ts';
+import type { Writer } from '../verbs/write.ts';
+import type { WriteRequest } from '../verbs/write-request.ts';
 
 export interface ControllerDeps {
   readonly store: Store;

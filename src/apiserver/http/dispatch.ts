@@ -22,7 +22,8 @@ import {
   writeScale,
 } from '../verbs/subresources.ts';
 import { handleWatch, type WatchLimits } from '../verbs/watch.ts';
-import type { WriteRequest, Writer } from '../verbs/write.ts';
+import type { Writer } from '../verbs/write.ts';
+import type { WriteRequest } from '../verbs/write-request.ts';
 import { viewItem } from '../print/view.ts';
 import { asObject, mediaType, parseBody, readBody } from './body.ts';
 import { flag, isDryRun, managerOf, sendValue, warn, type Call } from './call.ts';

@@ -9,7 +9,8 @@ import { viewText } from '../print/view.ts';
 import { parseStored, type Stored } from '../store/collection.ts';
 import type { Store } from '../store/store.ts';
 import { listPage, selectionOf } from './read.ts';
-import { eternalNamespaces, type Writer } from './write.ts';
+import { type Writer } from './write.ts';
+import { eternalNamespaces } from './write-request.ts';
 
 export interface DeleteRequest {
   readonly graceSeconds: number | undefined;

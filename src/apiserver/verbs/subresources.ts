@@ -18,7 +18,8 @@ import { parseStored, type Stored } from '../store/collection.ts';
 import { formatSelector, parseSelectorObject } from '../store/selectors.ts';
 import type { Store } from '../store/store.ts';
 import { removeObject } from './remove.ts';
-import type { WriteRequest, Writer } from './write.ts';
+import type { Writer } from './write.ts';
+import type { WriteRequest } from './write-request.ts';
 import type { Schema } from '../schema/schema.ts';
 
 /** `.spec.replicas` → its parts. Only plain paths, as CustomResourceDefinitions allow. */

@@ -21,54 +21,14 @@ import { viewItem } from '../print/view.ts';
 import { applyDefaults, decodeItem } from '../schema/decode.ts';
 import { requiredCauses } from '../schema/required.ts';
 import { parseStored, type Stored } from '../store/collection.ts';
-import { serialize, type Store } from '../store/store.ts';
-import type { User } from '../http/call.ts';
-
-export type FieldValidation = 'Strict' | 'Warn' | 'Ignore';
-
-export interface WriteRequest {
-  readonly kind: Kind;
-  readonly namespace: string;
-  readonly user: User;
-  readonly manager: string;
-  readonly dryRun: boolean;
-  readonly fieldValidation: FieldValidation;
-  readonly warn: (text: string) => void;
-}
-
-export interface AdmissionRequest {
-  readonly kind: Kind;
-  readonly namespace: string;
-  readonly name: string;
-  readonly operation: 'CREATE' | 'UPDATE' | 'DELETE' | 'CONNECT';
-  readonly subresource: string;
-  readonly user: User;
-  readonly dryRun: boolean;
-  readonly item: Item | undefined;
-  readonly old: Item | undefined;
-  readonly warn: (text: string) => void;
-}
-
-/** Webhooks and policies. Absent, or undefined from `mutate`, when nothing concerns this request. */
-export interface Admission {
-  /** Gives the changed object. */
-  mutate(request: AdmissionRequest): Promise<Item> | undefined;
-  validate(request: AdmissionRequest): Promise<void> | undefined;
-}
-
-export interface Written {
-  readonly stored: Stored;
-  readonly created: boolean;
-  /** False if the object was equal to what is stored. */
-  readonly changed: boolean;
-}
+import type { Store } from '../store/store.ts';
+import type { Admission, AdmissionRequest } from './admission.ts';
+import type { WriteRequest, Written } from './write-request.ts';
+import { isFinished, sameObject, unsaved } from './object-state.ts';
 
 const suffixLetters = 'bcdfghjklmnpqrstvwxz2456789';
 const suffix = (): string =>
   Array.from({ length: 5 }, () => suffixLetters[randomInt(suffixLetters.length)]).join('');
-
-/** Namespaces that are there from the start and cannot be deleted. */
-export const eternalNamespaces: ReadonlySet<string> = new Set(['default', 'kube-system', 'kube-public']);
 
 export class Writer {
   readonly #store: Store;
@@ -431,58 +391,4 @@ export class Writer {
     });
     return invalid(kind.group, kind.kind, name, unique.slice(0, 50));
   }
-}
-
-/** An object that is being deleted, for which nobody asks to wait any more. */
-function isFinished(kind: Kind, item: Item): boolean {
-  const { metadata } = item;
-  if (metadata.deletionTimestamp === undefined || (metadata.finalizers ?? []).length > 0) return false;
-  if ((metadata.deletionGracePeriodSeconds ?? 0) > 0) return false;
-  if (kind.collection === 'namespaces') {
-    const finalizers = item.spec?.['finalizers'];
-    return !Array.isArray(finalizers) || finalizers.length === 0;
-  }
-  return true;
-}
-
-/** Equal but for the times in managedFields. */
-function sameObject(old: Item, item: Item): boolean {
-  const { metadata: oldMeta, ...oldRest } = old;
-  const { metadata: newMeta, ...newRest } = item;
-  const strip = (meta: Item['metadata']): unknown => {
-    const {
-      managedFields,
-      resourceVersion: _rv,
-      ...rest
-    } = meta as Item['metadata'] & Record<string, unknown>;
-    for (const key of Object.keys(rest)) {
-      const value = (rest as Record<string, unknown>)[key];
-      if (
-        value === undefined ||
-        value === '' ||
-        (typeof value === 'object' && value !== null && Object.keys(value).length === 0)
-      )
-        delete (rest as Record<string, unknown>)[key];
-    }
-    return { ...rest, managedFields: (managedFields ?? []).map(({ time: _time, ...entry }) => entry) };
-  };
-  const defined = (rest: Record<string, unknown>): Record<string, unknown> =>
-    Object.fromEntries(Object.entries(rest).filter(([, value]) => value !== undefined));
-  return equal(defined(oldRest), defined(newRest)) && equal(strip(oldMeta), strip(newMeta));
-}
-
-/** For answers to dry runs: what would have been stored. */
-function unsaved(item: Item, rv: number): Stored {
-  return {
-    id: 0,
-    namespace: item.metadata.namespace ?? '',
-    name: item.metadata.name,
-    uid: item.metadata.uid ?? '',
-    rv,
-    json: serialize(item, rv),
-    labels: item.metadata.labels,
-    fields: {},
-    owners: undefined,
-    deleting: item.metadata.deletionTimestamp !== undefined,
-  };
 }
