@@ -47,6 +47,8 @@ export function trackFields(kind: Kind, old: Item | undefined, item: Item, origi
   const before = old === undefined ? {} : ownable(old);
   const { added, modified, removed } = compare(before, ownable(item), kind.schema);
   const written = union(added, modified);
+  // What the server itself fills in at the creation is for whoever writes the status to own.
+  if (origin.subresource !== 'status' && kind.subresources.has('status')) delete written['f:status'];
   if (isEmpty(written) && isEmpty(removed)) {
     item.metadata.managedFields = base;
     return;

@@ -113,6 +113,35 @@ test('defaults are filled in by the definition', async () => {
   });
 });
 
+test('a gateway is pending until its controller has looked, and keeps what that says', async () => {
+  const { client } = shared;
+  const ns = await fresh();
+  const listeners = [{ name: 'mesh', port: 15008, protocol: 'HBONE' }];
+  const made = await client.create(
+    gateways,
+    ns,
+    policy('g', { gatewayClassName: 'istio-waypoint', listeners }),
+  );
+  const types = (object: DynamicObject): string[] =>
+    (object['status'] as { conditions: { type: string; status: string }[] }).conditions.map(
+      ({ type, status }) => `${type}=${status}`,
+    );
+  assert.deepEqual(types(made), ['Accepted=Unknown', 'Programmed=Unknown']);
+  const condition = {
+    type: 'Accepted',
+    status: 'True',
+    reason: 'Accepted',
+    message: '',
+    lastTransitionTime: '2026-01-01T00:00:00Z',
+  };
+  await client.patch(gateways, ns, 'g', { status: { conditions: [condition] } }, 'apply', {
+    subresource: 'status',
+    fieldManager: 'me',
+  });
+  const changed = await client.patch(gateways, ns, 'g', { metadata: { labels: { a: 'b' } } }, 'merge');
+  assert.deepEqual(types(changed), ['Accepted=True', 'Programmed=Unknown']);
+});
+
 test('one object shows in all versions', async () => {
   const { client } = shared;
   const ns = await fresh();

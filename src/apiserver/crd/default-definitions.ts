@@ -13,6 +13,8 @@ interface Entry {
   readonly spec: string;
   /** A type; none: no status subresource. */
   readonly status?: string;
+  /** Conditions that are Unknown until a controller has looked. */
+  readonly pending?: readonly string[];
   readonly columns?: readonly (readonly [string, string, string])[];
 }
 
@@ -161,6 +163,7 @@ const groups: Readonly<Record<string, readonly Entry[]>> = {
       cluster: true,
       spec: 'GatewayClassSpec',
       status: 'GatewayClassStatus',
+      pending: ['Accepted'],
       columns: [['Controller', '.spec.controllerName', 'string'], accepted, age],
     },
     {
@@ -170,6 +173,7 @@ const groups: Readonly<Record<string, readonly Entry[]>> = {
       versions: ['v1', 'v1beta1'],
       spec: 'GatewaySpec',
       status: 'GatewayStatus',
+      pending: ['Accepted', 'Programmed'],
       columns: [
         ['Class', '.spec.gatewayClassName', 'string'],
         ['Address', '.status.addresses[*].value', 'string'],
@@ -184,6 +188,7 @@ const groups: Readonly<Record<string, readonly Entry[]>> = {
       versions: ['v1'],
       spec: 'ListenerSetSpec',
       status: 'ListenerSetStatus',
+      pending: ['Accepted', 'Programmed'],
       columns: [accepted, programmed, age],
     },
     {
@@ -253,6 +258,22 @@ const gatewayApiAnnotations = {
   'gateway.networking.k8s.io/channel': 'experimental',
 };
 
+/** The status of an object that no controller has seen yet. */
+const pendingStatus = (types: readonly string[] | undefined): Pick<Schema, 'default'> =>
+  types === undefined
+    ? {}
+    : {
+        default: {
+          conditions: types.map((type) => ({
+            type,
+            status: 'Unknown',
+            reason: 'Pending',
+            message: 'Waiting for controller',
+            lastTransitionTime: '1970-01-01T00:00:00Z',
+          })),
+        },
+      };
+
 export function defaultDefinitions(): Item[] {
   const types = loadMeshTypes();
   const typeOf = (name: string): Schema => {
@@ -272,7 +293,9 @@ export function defaultDefinitions(): Item[] {
           kind: { type: 'string' },
           metadata: { type: 'object' },
           spec: typeOf(entry.spec),
-          ...(entry.status === undefined ? {} : { status: typeOf(entry.status) }),
+          ...(entry.status === undefined
+            ? {}
+            : { status: { ...typeOf(entry.status), ...pendingStatus(entry.pending) } }),
         },
         ...(isGatewayApi ? { required: ['spec'] } : {}),
       };
