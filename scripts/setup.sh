@@ -32,6 +32,8 @@ missing=$(echo "$wanted" | while read -r what package; do
     *) command -v "$what" >/dev/null 2>&1 || echo "$package" ;;
   esac
 done | sort -u)
+# Without the bridge's filter in the kernel it must be loaded, by modprobe.
+[ -e /proc/sys/net/bridge ] || command -v modprobe >/dev/null 2>&1 || missing=$(printf '%s\nkmod' "$missing")
 # The locked Node is linked with libatomic, which a small Debian does not have.
 atomic=
 for file in /usr/lib/*/libatomic.so.1 /usr/lib*/libatomic.so.1 /lib/*/libatomic.so.1; do

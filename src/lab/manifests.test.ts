@@ -1,7 +1,8 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import { addressPlan } from './address-plan.ts';
-import { apiServiceManifests, dnsManifests, meshManifests, type Manifest } from './manifests.ts';
+import { apiServiceManifests, dnsManifests, type Manifest } from './manifests.ts';
+import { meshManifests } from './mesh-manifests.ts';
 
 const plan = addressPlan(3, ['IPv4', 'IPv6']);
 

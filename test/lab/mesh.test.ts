@@ -301,3 +301,19 @@ spec:
     assert.equal(await hostNetwork(), host);
   });
 });
+
+test('the mesh on IPv6 alone: enrolment, mutual TLS, the client’s own address', async () => {
+  await using lab = new TestLab();
+  await lab.up('--nodes', '2', '--ip-families', 'ipv6', '-f', 'samples/ambient-demo.yaml');
+  await lab.mustKubectl(['label', 'namespace', 'ambient-demo', 'istio.io/dataplane-mode=ambient']);
+  const line = await eventually('an outbound line of a tunnel', async () => {
+    await lab.exec(near, 'curl', '-sS', '-m', '5', 'http://httpbin/ip');
+    const text = await lab.must('lab', 'logs', 'ztunnel', '--node', 'ambient-worker');
+    return text.split('\n').find((one) => one.includes('dst.hbone_addr') && one.includes('outbound'));
+  });
+  const fields = logFields(line);
+  assert.match(fields['dst.addr'] ?? '', /^\[fd00:10:244:[0-9a-f:]+\]:15008$/);
+  assert.equal(fields['src.identity'], 'spiffe://cluster.local/ns/ambient-demo/sa/debug-sa');
+  const answer = await lab.curl(near, 'http://httpbin/ip');
+  assert.match(String(answer['origin']), /^fd00:10:244:1::/);
+});

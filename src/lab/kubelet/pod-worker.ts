@@ -6,15 +6,13 @@ import { join } from 'node:path';
 import { backoffDelay, type Clock } from '#/kit/index.ts';
 import { isNotFound, pods, type Container, type Pod, type PodStatus } from '#/kube/index.ts';
 import { isPopulated, killCgroup, removeCgroup } from '../cgroups.ts';
-import { run } from '../command.ts';
-import { execArgv } from '../runtime/exec.ts';
 import { ensureSandbox, removeSandbox, writeWhole } from '../runtime/sandbox.ts';
 import { ImageError, planContainer } from './container-plan.ts';
-import { ContainerRunner } from './container-runner.ts';
+import type { ContainerRunner } from './container-runner.ts';
 import { envContext, podPlaces, type KubeletContext, type PodPlaces } from './kubelet-context.ts';
 import { ConfigError } from './pod-env.ts';
+import { execInContainer, podRunner } from './pod-runner.ts';
 import { buildPodStatus, isSidecar, type PodView } from './pod-status.ts';
-import { runProbe } from './probe.ts';
 import { VolumeStore } from './volume-store.ts';
 import { withAccountVolume } from './volume-plan.ts';
 
@@ -124,57 +122,15 @@ export class PodWorker {
   }
 
   #runner(spec: Container): ContainerRunner {
-    const sidecar = isSidecar(spec);
-    const init = this.#pod.spec.initContainers?.includes(spec) === true;
-    const policy = this.#pod.spec.restartPolicy ?? 'Always';
-    const cgroup = join(this.#places.cgroup, spec.name);
-    const known = [
-      ...(this.#pod.status?.containerStatuses ?? []),
-      ...(this.#pod.status?.initContainerStatuses ?? []),
-    ].find(({ name }) => name === spec.name);
-    let told: unknown;
-    const runner: ContainerRunner = new ContainerRunner({
+    return podRunner({
+      context: this.#context,
+      places: this.#places,
+      pod: this.#pod,
       spec,
-      dir: join(this.#places.dir, 'containers', spec.name),
-      cgroup,
-      wasReady: known?.ready === true,
-      restartPolicy: sidecar ? 'Always' : init && policy === 'Always' ? 'OnFailure' : policy,
-      onChange: () => {
-        const { state } = runner;
-        if (state === told) return this.wake();
-        told = state;
-        if (state?.kind === 'running') this.#event('Normal', 'Started', `Started container ${spec.name}`);
-        if (state?.kind === 'failed')
-          this.#event('Warning', 'Failed', `container ${spec.name} was not started: ${state.message}`);
-        return this.wake();
-      },
-      onUnhealthy: (kind, message) =>
-        this.#event('Warning', 'Unhealthy', `${kind} probe failed for container ${spec.name}: ${message}`),
-      ask: (probe, timeoutMs) =>
-        runProbe(
-          probe,
-          spec,
-          {
-            podIp: this.#ips[0] ?? '127.0.0.1',
-            nodeNetns: this.#places.node.netns,
-            connect: (ip, port) => this.#context.kernel.connect({ netns: this.#context.netns, ip, port }),
-            exec: (argv, limit) => this.#exec(runner, argv, limit),
-          },
-          timeoutMs,
-        ),
+      podIp: () => this.#ips[0],
+      event: (type, reason, message) => this.#event(type, reason, message),
+      onChange: () => this.wake(),
     });
-    return runner;
-  }
-
-  async #exec(
-    runner: ContainerRunner,
-    argv: readonly string[],
-    timeoutMs: number,
-  ): Promise<{ code: number; output: string }> {
-    const { state } = runner;
-    if (state?.kind !== 'running') return { code: 1, output: 'the container does not run' };
-    const result = await run(execArgv({ pid: state.pid, cgroup: runner.cgroup }, argv), { timeoutMs });
-    return { code: result.code, output: `${result.stdout}${result.stderr}` };
   }
 
   async #loop(): Promise<void> {
@@ -373,7 +329,7 @@ export class PodWorker {
         }
       | undefined;
     const limit = Math.max(1, grace) * 1000;
-    if (hook?.exec?.command !== undefined) await this.#exec(runner, hook.exec.command, limit);
+    if (hook?.exec?.command !== undefined) await execInContainer(runner, hook.exec.command, limit);
     if (hook?.sleep?.seconds !== undefined)
       await this.#clock.sleep(Math.min(limit, hook.sleep.seconds * 1000));
     runner.signal('SIGTERM');
