@@ -31,14 +31,18 @@ function problemLines(problems: readonly Finding[]): string[] {
   ];
 }
 
-function plainText({ inMesh, ownProxy, mtls: { mode, place } }: PodDescription): string {
+function plainText({ inMesh, ownProxy, mtls: { mode, exceptions, place } }: PodDescription): string {
   if (ownProxy) return 'up to its own proxy';
   if (!inMesh) return 'taken: nobody refuses it';
   const by =
     place === undefined
       ? ', the default'
       : ` by PeerAuthentication ${place.namespace}/${place.name}${at(place)}`;
-  return `${mode === 'STRICT' ? 'refused' : 'taken'} (mTLS mode ${mode}${by})`;
+  const but =
+    exceptions.length === 0
+      ? ''
+      : `, but ${mode === 'STRICT' ? 'taken' : 'refused'} at port ${exceptions.join(', ')}`;
+  return `${mode === 'STRICT' ? 'refused' : 'taken'}${but} (mTLS mode ${mode}${by})`;
 }
 
 function podLines(pod: PodDescription): string[] {

@@ -40,7 +40,12 @@ export interface PodDescription {
   readonly identity?: string;
   /** For traffic to the pod's own address. */
   readonly waypoint?: string;
-  readonly mtls: { readonly mode: 'STRICT' | 'PERMISSIVE'; readonly place?: Place };
+  readonly mtls: {
+    readonly mode: 'STRICT' | 'PERMISSIVE';
+    /** Ports with the other mode. */
+    readonly exceptions: readonly number[];
+    readonly place?: Place;
+  };
   readonly services: readonly {
     readonly service: string;
     readonly ports: readonly string[];
@@ -165,6 +170,7 @@ export function describePod(
     ...(workload?.waypoint === undefined ? {} : { waypoint: gatewayName(workload.waypoint) }),
     mtls: {
       mode: effective?.mode ?? 'PERMISSIVE',
+      exceptions: effective?.exceptions ?? [],
       ...(effective?.document === undefined ? {} : { place: placeOf(effective.document) }),
     },
     services: (workload === undefined ? [] : model.store.servicesOf(workload)).map((service) => ({

@@ -120,6 +120,20 @@ function sequenceItem(node: unknown, step: string | number): Node | null {
   return (list[step] as Node | undefined) ?? null;
 }
 
+function parsed(
+  text: string,
+  lineCounter: LineCounter,
+  broken: (reason: string) => void,
+): readonly Document[] {
+  try {
+    return [...parseAllDocuments(text, { lineCounter })];
+  } catch (error) {
+    // The parser is recursive: a text that nests ten thousand deep has no room.
+    broken(error instanceof RangeError ? 'it nests too deep' : String(error));
+    return [];
+  }
+}
+
 /**
  * The objects of a YAML or JSON text; lists are unfolded. What cannot be read is told and left out.
  * `namespace` is for objects that name none.
@@ -134,7 +148,7 @@ export function readDocuments(
   if (text.length > maxText)
     return { documents, unreadable: [{ file, line: 1, reason: `longer than ${maxText} characters` }] };
   const counter = new LineCounter();
-  for (const document of parseAllDocuments(text, { lineCounter: counter })) {
+  for (const document of parsed(text, counter, (reason) => unreadable.push({ file, line: 1, reason }))) {
     const [broken] = document.errors;
     if (broken !== undefined) {
       const reason = (broken.message.split('\n')[0] ?? '').replace(/ at line .*$/, '');

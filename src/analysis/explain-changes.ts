@@ -111,6 +111,7 @@ function enrol(model: MeshModel, title: string): string {
   const pod = title.startsWith('pod ') ? model.documents.get(`Pod ${title.slice(4)}`) : undefined;
   if (pod !== undefined && model.eligibility(pod).enabled)
     return `look at the node agent of ${title}, or restart the pod: its labels ask for the mesh, and it is not captured`;
+  if (!title.startsWith('pod ')) return `connect from a pod in the mesh instead of ${title}`;
   return `take ${title} into the mesh (label ${dataplaneLabel}=ambient on its namespace or itself)`;
 }
 

@@ -107,9 +107,11 @@ function pathLines(path: PathReport, i: number, count: number): string[] {
   const lines: string[] = [];
   const shown = path.endpoints.slice(0, 3).join(', ');
   const more = path.endpoints.length > 3 ? ` and ${path.endpoints.length - 3} more` : '';
+  const waypoint = path.hops.find((hop) => hop.at === 'waypoint');
+  const through = waypoint === undefined || count === 1 ? '' : ` through ${waypoint.who}`;
   if (count > 1 || path.endpoints.length > 1)
     lines.push(
-      `Path ${count > 1 ? `${i + 1} of ${count} ` : ''}(${shown}${more}): ${path.verdict}${path.verdict === 'allowed' ? `, ${securityText[path.security]}` : ''}: ${path.reason}`,
+      `Path ${count > 1 ? `${i + 1} of ${count} ` : ''}(${shown}${more}${through}): ${path.verdict}${path.verdict === 'allowed' ? `, ${securityText[path.security]}` : ''}: ${path.reason}`,
     );
   path.hops.forEach((hop, n) => lines.push(...hopLines(hop, n + 1)));
   return lines;

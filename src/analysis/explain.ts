@@ -38,7 +38,7 @@ function destinationAddress(party: Party, source: Party): Ip {
       const ip = pick(party.service.addresses.map((address) => address.ip));
       if (ip !== undefined) return ip;
       throw new TargetError(
-        `service ${party.service.namespace}/${party.service.name} has no address: clients use those of its endpoints; name one of its pods instead`,
+        `service ${party.service.namespace}/${party.service.name} has no address, and no ready endpoint that has one`,
       );
     }
   }
@@ -184,6 +184,20 @@ function* sendCaptured(
   }
 }
 
+/** What a client connects to: where a service has no address, DNS gives those of its pods. */
+function endsOf(model: MeshModel, destination: Party): readonly Party[] {
+  if (destination.kind !== 'service' || destination.service.addresses.length > 0) return [destination];
+  const { workloads } = model.store.endpoints(serviceKey(destination.service));
+  const ends = workloads
+    .filter(({ addresses }) => addresses.length > 0)
+    .slice(0, maxSamples)
+    .map((workload): Party => {
+      const document = model.podOf(workload);
+      return { kind: 'workload', workload, ...(document && { document }) };
+    });
+  return ends.length > 0 ? ends : [destination];
+}
+
 /** Throws TargetError if the two cannot be connected for want of an address. */
 export function explainConnection(model: MeshModel, request: ExplainRequest): ConnectionExplanation {
   const { source, destination, port } = request;
@@ -195,12 +209,13 @@ export function explainConnection(model: MeshModel, request: ExplainRequest): Co
     throw new TargetError(
       `pod ${source.document.namespace}/${source.document.name} has no address, or has ended`,
     );
-  const target = { ip: destinationAddress(destination, source), port };
-  const paths = merged(
-    source.kind === 'workload' && isProxied(model, source.workload)
-      ? sendCaptured(model, source.workload, destination, target)
-      : sendDirect(model, request, target),
-  );
+  const ways = endsOf(model, destination).flatMap((end) => {
+    const target = { ip: destinationAddress(end, source), port };
+    return source.kind === 'workload' && isProxied(model, source.workload)
+      ? [...sendCaptured(model, source.workload, end, target)]
+      : [...sendDirect(model, { ...request, destination: end }, target)];
+  });
+  const paths = merged(ways);
   const verdicts = new Set(paths.map(({ verdict }) => verdict));
   const [only] = verdicts;
   const explanation = {

@@ -6,7 +6,8 @@ import { existsSync, readdirSync, readFileSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { test } from 'node:test';
 import { defaultSelectors, eligibility } from '#/cni/index.ts';
-import { defaultSettings, type MeshSettings } from '#/translate/index.ts';
+import { defaultSettings, staticStrictPolicy, type MeshSettings } from '#/translate/index.ts';
+import { effectivePeerAuthentication } from './peer-authentication.ts';
 import {
   analysisText,
   analyze,
@@ -57,6 +58,7 @@ function answers(path: string): Readonly<Record<string, string>> {
     enrolment,
     live: asked.live === true,
   });
+  checkModes(model);
   const texts: string[] = [];
   const reports: unknown[] = [];
   for (const request of asked.explain ?? []) {
@@ -87,6 +89,18 @@ function answers(path: string): Readonly<Record<string, string>> {
   files['analyze.txt'] = analysisText(findings, documents.length - 1);
   files['analyze.json'] = json(findings);
   return files;
+}
+
+/** The object that is named for a mode must be the one by which the records were made. */
+function checkModes(model: MeshModel): void {
+  const strict = `${model.settings.rootNamespace}/${staticStrictPolicy}`;
+  for (const pod of model.all('Pod')) {
+    const workload = model.workloadOf(pod);
+    if (workload === undefined) continue;
+    const { mode, exceptions } = effectivePeerAuthentication(model, workload);
+    const expected = mode === 'STRICT' && exceptions.length === 0;
+    assert.equal(workload.authorizationPolicies.includes(strict), expected, `${pod.namespace}/${pod.name}`);
+  }
 }
 
 const json = (value: unknown): string => `${JSON.stringify(value, undefined, 2)}\n`;

@@ -10,6 +10,8 @@ export interface EffectiveMode {
   readonly mode: 'STRICT' | 'PERMISSIVE';
   /** The object that says so; none if the default holds. */
   readonly document?: SourceDocument;
+  /** Ports with the other mode. */
+  readonly exceptions: readonly number[];
 }
 
 export function effectivePeerAuthentication(model: MeshModel, workload: Workload): EffectiveMode {
@@ -22,15 +24,20 @@ export function modeOf(model: MeshModel, namespace: string, podLabels: Labels): 
   const none = (policy: PeerAuthenticationFacts): boolean => Object.keys(policy.selector).length === 0;
   const oldest = (where: string, applies: (policy: PeerAuthenticationFacts) => boolean) =>
     model.lookup.peerAuthentications(where).filter(applies).sort(byAge)[0];
-  const candidates = [
+  const selecting =
     namespace === rootNamespace
       ? undefined
-      : oldest(namespace, (policy) => !none(policy) && selects(policy.selector, podLabels)),
+      : oldest(namespace, (policy) => !none(policy) && selects(policy.selector, podLabels));
+  const candidates = [
+    selecting,
     namespace === rootNamespace ? undefined : oldest(namespace, none),
     oldest(rootNamespace, none),
   ];
   const decisive = candidates.find((policy) => policy !== undefined && policy.mode !== 'UNSET');
-  if (decisive === undefined) return { mode: 'PERMISSIVE' };
-  const document = model.document('PeerAuthentication', decisive.namespace, decisive.name);
-  return { mode: decisive.mode === 'STRICT' ? 'STRICT' : 'PERMISSIVE', ...(document && { document }) };
+  const mode = decisive?.mode === 'STRICT' ? 'STRICT' : 'PERMISSIVE';
+  const exceptions = (mode === 'STRICT' ? selecting?.permissivePorts : selecting?.strictPorts) ?? [];
+  const named = decisive ?? (exceptions.length > 0 ? selecting : undefined);
+  const document =
+    named === undefined ? undefined : model.document('PeerAuthentication', named.namespace, named.name);
+  return { mode, exceptions, ...(document && { document }) };
 }
