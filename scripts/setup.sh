@@ -25,6 +25,10 @@ kubectl kubernetes-client'
 [ "${1-}" != bench ] || wanted="$wanted
 iperf3 iperf3
 wrk wrk"
+# The benches have their own load generators, which nothing else needs.
+[ "${npm_lifecycle_event-}" != prebench ] || wanted="$wanted
+iperf3 iperf3
+wrk wrk"
 PATH=$PATH:/usr/sbin:/sbin
 missing=$(echo "$wanted" | while read -r what package; do
   case $what in
