@@ -27,7 +27,8 @@ async function answer(
   response: ServerResponse,
   log: Logger,
 ): Promise<void> {
-  const path = new URL(request.url ?? '/', 'http://localhost').pathname;
+  // istioctl asks for `//version`; a Go server knows what is meant, and a URL would take the name for a host.
+  const path = (request.url ?? '/').replace(/\?.*/s, '').replace(/\/{2,}/g, '/');
   let result: Answer;
   try {
     const route = Object.hasOwn(routes, path) ? routes[path] : undefined;
