@@ -2,7 +2,7 @@
 import type { Command } from 'commander';
 import { createLogger } from '#/kit/index.ts';
 import { errorText } from '#/errors/index.ts';
-import { hopeless, labPaths, readLabConfig, Supervisor } from '#/lab/index.ts';
+import { hopeless, labPaths, readLabConfig, startSupervisor, Supervisor } from '#/lab/index.ts';
 import { auraPath } from './lab.ts';
 
 export function registerLabSupervisor(program: Command): void {
@@ -26,6 +26,15 @@ export function registerLabSupervisor(program: Command): void {
         process.on(name, () => abort.abort(new Error(`ended by ${name}`)));
       // One failed task must not take all nodes down with it; it is logged, and its next round tries again.
       process.on('unhandledRejection', (reason) => log.error('unhandled', { error: errorText(reason) }));
+      // The shell that brings us back can be killed too. Then a new one takes over, with a new process: pods do not
+      // notice either.
+      const parent = process.ppid;
+      setInterval(() => {
+        if (process.ppid === parent || abort.signal.aborted) return;
+        log.warn('the shell that watches over this process is gone: starting another');
+        startSupervisor(paths, auraPath);
+        process.exit(hopeless);
+      }, 1000).unref();
       try {
         await new Supervisor({ paths, config, aura: auraPath, log, signal: abort.signal }).run();
         process.exit(hopeless);

@@ -90,7 +90,9 @@ async function up(flags: UpFlags): Promise<void> {
       );
     await waitForWorkloads(client, applied, progress, Number(flags.timeout) * 1000);
   }
-  progress(`the lab runs: ${config.nodes} nodes; export KUBECONFIG=${paths.kubeconfig}`);
+  progress(
+    `the lab runs: ${config.nodes} node${config.nodes === 1 ? '' : 's'}; export KUBECONFIG=${paths.kubeconfig}`,
+  );
 }
 
 const table = (rows: readonly (readonly string[])[]): string => {

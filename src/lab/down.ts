@@ -22,12 +22,10 @@ export async function labDown(options: DownOptions): Promise<boolean> {
   const cgroup = join(cgroupRoot(), paths.cgroup);
   const there =
     existsSync(paths.config) ||
+    existsSync(paths.marker) ||
     existsSync(cgroup) ||
     mounts().some(({ point }) => point.startsWith(`${paths.home}/`));
-  if (!there) {
-    removeHome(paths);
-    return false;
-  }
+  if (!there) return false;
   using _lock = takeLock(paths, 'down');
   checkOurs(paths);
   if (isPopulated(cgroup)) progress('ending the programs');
@@ -72,10 +70,12 @@ const made = [
   'pods',
   'api',
   'apiserver',
+  // Last: until then, the folder is a lab's.
+  '.aura-lab',
 ];
 
 function removeHome(paths: LabPaths): void {
-  if (!existsSync(paths.home)) return;
+  if (!existsSync(paths.config) && !existsSync(paths.marker)) return;
   if (isMounted(paths.run, 'tmpfs')) throw new Error(`${paths.run} is still mounted`);
   // On one file system only: a mount that was overlooked must not be emptied through its folder.
   const device = statSync(paths.home).dev;

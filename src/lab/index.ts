@@ -13,7 +13,7 @@ export {
 } from './lab-config.ts';
 export { defaultHome, labPaths, nodePaths, type LabPaths, type NodePaths } from './paths.ts';
 export { addressPlan, type AddressPlan, type NodePlan } from './address-plan.ts';
-export { hopeless, labUp, type UpOptions } from './up.ts';
+export { hopeless, labUp, startSupervisor, type UpOptions } from './up.ts';
 export { labDown, leftovers, type DownOptions } from './down.ts';
 export { readLabConfig } from './lab-state.ts';
 export { askStatus, type LabStatus } from './lab-status.ts';

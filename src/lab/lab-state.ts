@@ -1,6 +1,17 @@
 // The lab's state file and lock. The configuration is written before anything is made, so that `down` knows the
 // shape of a lab that was never finished.
-import { closeSync, mkdirSync, openSync, readFileSync, rmSync, writeSync } from 'node:fs';
+import {
+  closeSync,
+  existsSync,
+  mkdirSync,
+  openSync,
+  readdirSync,
+  readFileSync,
+  rmSync,
+  writeFileSync,
+  writeSync,
+} from 'node:fs';
+import { basename } from 'node:path';
 import type { LabConfig } from './lab-config.ts';
 import type { LabPaths } from './paths.ts';
 import { writeWhole } from './runtime/sandbox.ts';
@@ -22,8 +33,20 @@ export function readLabConfig(paths: LabPaths): LabConfig | undefined {
   throw new Error(`${paths.config} is not a lab's state file: remove it, then run 'aura lab down'`);
 }
 
+/** Throws an Error if the folder holds somebody else's files: `down` must never meet them. */
+export function claimHome(paths: LabPaths): void {
+  mkdirSync(paths.home, { recursive: true, mode: 0o700 });
+  if (existsSync(paths.marker) || existsSync(paths.config)) return;
+  const others = readdirSync(paths.home).filter((name) => name !== basename(paths.lock));
+  if (others.length > 0)
+    throw new Error(
+      `AURA_HOME=${paths.home} has files that are not a lab's (${others.slice(0, 3).join(', ')}): choose a new or empty folder`,
+    );
+}
+
 export function writeLabConfig(paths: LabPaths, config: LabConfig): void {
   mkdirSync(paths.home, { recursive: true, mode: 0o700 });
+  writeFileSync(paths.marker, '');
   writeWhole(paths.config, `${JSON.stringify(config, null, 2)}\n`);
 }
 

@@ -25,5 +25,6 @@ test('two homes have two ids, and one home has one id under all its names', (t) 
 
 test('a home that cannot work is refused with a reason', () => {
   assert.throws(() => labPaths('/run/aura'), /lies below \/run/);
+  assert.throws(() => labPaths('/'), /choose a folder/);
   assert.throws(() => labPaths(join(tmpdir(), 'x'.repeat(120))), /too long for a socket/);
 });

@@ -13,6 +13,8 @@ export interface LabPaths {
   readonly cgroup: string;
   /** What was asked for, written before anything is made. */
   readonly config: string;
+  /** An empty file that says that the folder is a lab's: without it, nothing in the folder is ever removed. */
+  readonly marker: string;
   readonly lock: string;
   /** A shared tmpfs: namespaces, sockets, secrets. Gone with the machine's reboot, as the namespaces are. */
   readonly run: string;
@@ -50,6 +52,7 @@ function realHome(home: string): string {
 
 export function labPaths(home: string): LabPaths {
   const real = realHome(resolve(home));
+  if (real === '/') throw new Error('AURA_HOME=/ would make the whole machine a lab: choose a folder');
   if (/^\/(?:var\/)?run(?:\/|$)/.test(real))
     throw new Error(
       `AURA_HOME=${real} lies below /run, which the lab hides from its nodes: choose another folder`,
@@ -65,6 +68,7 @@ export function labPaths(home: string): LabPaths {
     id,
     cgroup: `aura-${id}`,
     config: join(real, 'lab.json'),
+    marker: join(real, '.aura-lab'),
     lock: join(real, 'lock'),
     run,
     netnsDir: join(run, 'ns'),

@@ -7,7 +7,7 @@ import { addressPlan } from './address-plan.ts';
 import { cgroupRoot, isPopulated, killCgroup, makeCgroup } from './cgroups.ts';
 import { shellQuote, toolPath } from './command.ts';
 import { mergeRequest, type LabConfig, type LabRequest } from './lab-config.ts';
-import { readLabConfig, takeLock, writeLabConfig } from './lab-state.ts';
+import { claimHome, readLabConfig, takeLock, writeLabConfig } from './lab-state.ts';
 import { askStatus, type LabStatus } from './lab-status.ts';
 import { isMounted } from './mounts.ts';
 import { ensureNetwork } from './network.ts';
@@ -41,7 +41,7 @@ export const supervisorCgroup = (paths: LabPaths): string => join(cgroupRoot(), 
 export const hopeless = 78;
 
 /** Starts the lab's process under a shell that starts it again when it is killed. */
-function startSupervisor(paths: LabPaths, aura: string): void {
+export function startSupervisor(paths: LabPaths, aura: string): void {
   const cgroup = supervisorCgroup(paths);
   makeCgroup(cgroup);
   rotateLog(paths.supervisorLog, 10 << 20);
@@ -60,6 +60,8 @@ function startSupervisor(paths: LabPaths, aura: string): void {
   closeSync(log);
 }
 
+const nodesText = ({ nodes }: LabConfig): string => (nodes === 1 ? 'one node' : `${nodes} nodes`);
+
 /** What is not ready yet, for people. */
 export function pendingText(status: LabStatus): string {
   if (status.phase !== 'ready') return status.message;
@@ -75,6 +77,7 @@ export async function labUp(options: UpOptions): Promise<LabConfig> {
   const { paths, request, aura, progress } = options;
   await checkMachine();
   if (request.mesh?.ztunnel !== undefined) checkExecutable(request.mesh.ztunnel);
+  claimHome(paths);
   using _lock = takeLock(paths, 'up');
   const existing = readLabConfig(paths);
   const config = mergeRequest(existing, request, existing?.apiPort ?? (await freePort()));
@@ -85,7 +88,7 @@ export async function labUp(options: UpOptions): Promise<LabConfig> {
   makeCgroup(join(cgroupRoot(), paths.cgroup));
   const plan = addressPlan(config.nodes, config.families);
   if (!isMounted(paths.run, 'tmpfs'))
-    progress(`making ${config.nodes} nodes in network namespaces (lab ${paths.id}, ${paths.home})`);
+    progress(`making ${nodesText(config)} in network namespaces (lab ${paths.id}, ${paths.home})`);
   await ensureNetwork(paths, plan);
   const running = isPopulated(supervisorCgroup(paths)) ? await askStatus(paths.supervisorSocket) : undefined;
   if (running === undefined || changed) await restartSupervisor(paths, aura);

@@ -5,7 +5,7 @@ import { existsSync, mkdirSync, rmSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { describe, test } from 'node:test';
 import { cgroupRoot, killCgroup } from '#/lab/index.ts';
-import { aura, eventually, hostNetwork, TestLab } from './test-lab.ts';
+import { aura, eventually, hostNetwork, runProgram, TestLab } from './test-lab.ts';
 
 /** Starts the command and ends it by `signal` after `ms`; resolves when it is gone. */
 function interrupted(
@@ -70,6 +70,19 @@ describe('a lab that was interrupted', () => {
     for (const command of ['up', 'down', 'status'])
       assert.match((await lab.aura('lab', command)).stderr, /is not a lab's state file/);
     rmSync(lab.paths.config);
+  });
+
+  test('a folder with somebody else’s files is not taken, and nothing in it is removed', async () => {
+    await using lab = new TestLab();
+    const theirs = join(lab.paths.home, 'pods', 'mine.txt');
+    mkdirSync(join(lab.paths.home, 'pods'), { recursive: true });
+    writeFileSync(theirs, 'mine');
+    assert.match(
+      (await lab.aura('lab', 'up', '--no-mesh')).stderr,
+      /has files that are not a lab's \(pods\)/,
+    );
+    await lab.must('lab', 'down');
+    assert.ok(existsSync(theirs));
   });
 
   test('what is not the lab’s stays in its folder', async () => {
@@ -139,6 +152,19 @@ test('the programs of a lab that were killed come back, and pods do not notice',
       (await lab.pids('lab-supervisor', lab.paths.home)).some((one) => one !== pid),
     );
     await eventually('the lab to be ready', async () => (await lab.aura('lab', 'status')).code === 0);
+    assert.deepEqual({ restarts: await restarts(), uids: await uids() }, before);
+  });
+
+  await t.test("the shell that watches over the lab's own process", async () => {
+    const pid = await lab.supervisor();
+    const { stdout } = await runProgram('ps', ['-o', 'ppid=', '-p', String(pid)]);
+    process.kill(Number(stdout), 'SIGKILL');
+    await eventually('a new process', async () =>
+      (await lab.pids('lab-supervisor', lab.paths.home)).some((one) => one !== pid),
+    );
+    await eventually('the lab to be ready', async () => (await lab.aura('lab', 'status')).code === 0);
+    process.kill(await lab.supervisor(), 'SIGKILL');
+    await eventually('the lab to be ready again', async () => (await lab.aura('lab', 'status')).code === 0);
     assert.deepEqual({ restarts: await restarts(), uids: await uids() }, before);
   });
 
