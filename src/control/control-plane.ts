@@ -13,7 +13,7 @@ import { liveChange, withMeshConfig } from './mesh-config.ts';
 import { followMeshConfig, readMeshConfig } from './mesh-config-source.ts';
 import { MeshWatch } from './mesh-watch.ts';
 import { ControlMetrics } from './metrics.ts';
-import { json, serveHttp, type Routes } from './monitoring.ts';
+import { serveHttp, type Routes } from './monitoring.ts';
 import { ProxyServers } from './proxy-servers.ts';
 import { RootConfigMaps } from './root-config-maps.ts';
 import { ServingCertificate, servingNames } from './serving-certificate.ts';
@@ -152,8 +152,9 @@ export async function startControlPlane(
         type: metrics.registry.contentType,
         body: await metrics.registry.metrics(),
       }),
-      '/version': () =>
-        json({ version, revision: config.revision, golang_version: '', status: 'Clean', tag: version }),
+      // Version, revision of the source, state of the build: istioctl takes the line apart, and fails at other JSON
+      // than its own.
+      '/version': () => ({ body: `${version}-unknown-Clean` }),
       ...debugRoutes(debug),
     },
     log,
