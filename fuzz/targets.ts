@@ -2,6 +2,9 @@
 // refusing the input in the promised way is fine. Seeds are in corpus/<target>/, one hexadecimal file each, named
 // after what it shows; a crash that was found and mended is added there and stays.
 import assert from 'node:assert/strict';
+import { ApiError } from '../src/apiserver/api-error.ts';
+import { ProtobufReader } from '../src/apiserver/schema/protobuf.ts';
+import { loadBuiltinTypes } from '../src/apiserver/schema/schema.ts';
 import { uriNames } from '../src/identity/san.ts';
 import {
   decodeAck,
@@ -55,7 +58,19 @@ function decoder<T>(
   };
 }
 
+const apiBodies = new ProtobufReader(loadBuiltinTypes());
+
+/** A body in protobuf that a client sends to the embedded API: refused as its own fault, or an object. */
+function runApiProtobuf(input: Uint8Array): void {
+  try {
+    apiBodies.decode(apiBodies.envelope(Buffer.from(input)), 'Pod');
+  } catch (error) {
+    if (!(error instanceof ApiError) || error.code !== 400) throw error;
+  }
+}
+
 export const targets: readonly Target[] = [
+  { name: 'api-protobuf', run: runApiProtobuf },
   decoder('address', decodeAddress, encodeAddress, (random) =>
     encodeAddress(random.oneIn(2) ? randomWorkload(random) : randomService(random)),
   ),

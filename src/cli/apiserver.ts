@@ -1,6 +1,6 @@
 // `aura apiserver`: the embedded Kubernetes API as a process of its own.
 import { resolve } from 'node:path';
-import type { Command } from 'commander';
+import { Option, type Command } from 'commander';
 import { startApiserver } from '#/apiserver/index.ts';
 import { createLogger, logLevels, parseHostPort, type LogLevel } from '#/kit/index.ts';
 
@@ -11,8 +11,8 @@ interface Options {
   readonly advertise?: string;
   readonly name: readonly string[];
   readonly serviceCidr: readonly string[];
-  readonly sync: string;
-  readonly logLevel: string;
+  readonly sync: 'normal' | 'full';
+  readonly logLevel: LogLevel;
 }
 
 const collect = (value: string, all: readonly string[]): string[] => [...all, value];
@@ -32,16 +32,18 @@ export function registerApiserver(program: Command): void {
       [],
     )
     .option('--service-cidr <cidr>', 'range of cluster IPs, one for each family (repeatable)', collect, [])
-    .option('--sync <mode>', 'normal: writes survive a killed process; full: also a loss of power', 'normal')
-    .option('--log-level <level>', logLevels.join(', '), 'info')
+    .addOption(
+      new Option('--sync <mode>', 'normal: writes survive a killed process; full: also a loss of power')
+        .choices(['normal', 'full'])
+        .default('normal'),
+    )
+    .addOption(new Option('--log-level <level>').choices(logLevels).default('info'))
     .action(async (options: Options) => {
       const listen = parseHostPort(options.listen);
       if (listen === undefined) throw new Error(`--listen ${options.listen}: not host:port`);
-      if (options.sync !== 'normal' && options.sync !== 'full')
-        throw new Error(`--sync ${options.sync}: neither "normal" nor "full"`);
       const log = createLogger(
         {
-          level: options.logLevel as LogLevel,
+          level: options.logLevel,
           format: 'plain',
           write: (line) => process.stderr.write(line),
         },

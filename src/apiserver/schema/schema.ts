@@ -93,6 +93,7 @@ export function loadBuiltinTypes(): ReadonlyMap<string, Schema> {
     if (found === undefined) throw new Error(`types.txt: no type "${shape}"`);
     return found;
   };
+  const marked: [Record<string, Schema>, string, Partial<Schema>][] = [];
   for (const line of lines) {
     const colon = line.indexOf(':');
     const typeName = line.slice(0, colon);
@@ -115,11 +116,14 @@ export function loadBuiltinTypes(): ReadonlyMap<string, Schema> {
       const extra: Partial<Schema> = { ...listFacts[path], ...mapFacts[path] };
       const value = defaultsOf[typeName]?.[name];
       if (value !== undefined) extra.default = value;
-      properties[name] = Object.keys(extra).length === 0 ? schema : { ...schema, ...extra };
+      properties[name] = schema;
+      if (Object.keys(extra).length > 0) marked.push([properties, name, extra]);
       if (must) required.push(name);
     }
     type.properties = properties;
     if (required.length > 0) type.required = required;
   }
+  // Copies of types, so only when all of them have their fields.
+  for (const [properties, name, extra] of marked) properties[name] = { ...properties[name], ...extra };
   return types;
 }
