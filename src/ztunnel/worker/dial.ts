@@ -19,8 +19,11 @@ export interface DialTarget {
   readonly to: SocketAddress;
   /** The source address; the port is the kernel's choice. */
   readonly from?: string | undefined;
-  /** For the words of a timeout: HBONE's hint at NetworkPolicy is of use to nobody else. */
-  readonly hbone: boolean;
+  /**
+   * What is dialled. HBONE's hint at NetworkPolicy, when nobody answers, is of use to nobody else; an application is
+   * in the same namespace, so that its end is always seen and needs no keepalive.
+   */
+  readonly kind: 'hbone' | 'application' | 'remote';
 }
 
 export const connectTimeoutMs = 10_000;
@@ -44,8 +47,9 @@ export function dial(
       port: target.to.port,
       mark: dialer.mark,
       noDelay: true,
-      keepAlive: dialer.keepAlive,
-      userTimeoutMs: dialer.userTimeoutMs,
+      ...(target.kind === 'application'
+        ? {}
+        : { keepAlive: dialer.keepAlive, userTimeoutMs: dialer.userTimeoutMs }),
       bindIp: target.from,
     });
   } catch (cause) {
@@ -57,7 +61,7 @@ export function dial(
     settle();
     socket.destroy();
     failed(
-      target.hbone
+      target.kind === 'hbone'
         ? new MeshError('CONNECT_TIMEOUT')
         : new MeshError(
             'CONNECT_FAILED',

@@ -239,7 +239,7 @@ function deliver(
   }
   const dialing = dial(
     context.dialer,
-    { netns: context.netns, to: plan.target, from: plan.sourceAddress, hbone: false },
+    { netns: context.netns, to: plan.target, from: plan.sourceAddress, kind: 'application' },
     (socket) => {
       if (relay.ended) {
         socket.destroy();

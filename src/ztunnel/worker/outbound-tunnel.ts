@@ -111,6 +111,6 @@ async function openSession(context: PodContext, facts: OutboundFacts, plan: Hbon
 
 function dialed(context: PodContext, plan: HboneHop): Promise<Socket> {
   return new Promise((resolve, reject) => {
-    dial(context.dialer, { netns: context.netns, to: plan.nextHop, hbone: true }, resolve, reject);
+    dial(context.dialer, { netns: context.netns, to: plan.nextHop, kind: 'hbone' }, resolve, reject);
   });
 }

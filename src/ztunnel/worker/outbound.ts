@@ -132,7 +132,7 @@ function passThrough(
   const relay = newRelay(context, facts, plan.nextHop, 'TCP', entry);
   const dialing = dial(
     context.dialer,
-    { netns: context.netns, to: plan.nextHop, hbone: false },
+    { netns: context.netns, to: plan.nextHop, kind: 'remote' },
     (server) => relay.started(new PlainSplice(socket, server, relay.done)),
     (error) => {
       relay.fail(error);
@@ -175,11 +175,7 @@ async function tunnel(
     });
     if (!relay.ended && socket.destroyed) relay.fail(abandoned(context));
   } catch (error) {
-    relay.fail(
-      error instanceof MeshError
-        ? error
-        : new MeshError('CONNECT_FAILED', errorText(error)),
-    );
+    relay.fail(error instanceof MeshError ? error : new MeshError('CONNECT_FAILED', errorText(error)));
     cut(socket);
   }
 }

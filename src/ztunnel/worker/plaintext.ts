@@ -115,7 +115,7 @@ function deliver(
   }
   const dialing = dial(
     context.dialer,
-    { netns: context.netns, to: plan.target, from: plan.sourceAddress, hbone: false },
+    { netns: context.netns, to: plan.target, from: plan.sourceAddress, kind: 'application' },
     (server) => relay.started(new PlainSplice(socket, server, relay.done)),
     (error) => {
       relay.fail(error);

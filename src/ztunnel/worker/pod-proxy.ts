@@ -97,7 +97,8 @@ export class PodProxy {
       // HTTP/2 PINGs watch over tunnels.
       ...(listener.component === 'inbound' ? {} : { keepAlive: config.keepAlive }),
     });
-    const server = createServer({ allowHalfOpen: true, pauseOnConnect: true, noDelay: true }, (socket) => {
+    // TCP_NODELAY comes from the listener.
+    const server = createServer({ allowHalfOpen: true, pauseOnConnect: true }, (socket) => {
       const open = ledger.socketOpened(reporter);
       accepted++;
       sockets.add(socket, group, () => {
