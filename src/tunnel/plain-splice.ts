@@ -1,6 +1,7 @@
 // Joins two TCP sockets until both directions have ended, with the same endings as the splice into a tunnel:
 // half-closes pass through, back-pressure passes through, what one side cut off is cut off on the other.
 import type { Socket } from 'node:net';
+import { resetSocket } from '#/sys/index.ts';
 import { ordinaryEnds, type SpliceResult } from './splice.ts';
 
 export class PlainSplice {
@@ -53,7 +54,7 @@ export class PlainSplice {
   }
 
   #cut(other: Socket, error?: NodeJS.ErrnoException): void {
-    if (!this.#finished) other.resetAndDestroy();
+    if (!this.#finished) resetSocket(other);
     const ordinary = error === undefined || ordinaryEnds.has(error.code ?? '');
     this.#finish(ordinary ? undefined : { side: 'socket', message: error.message });
   }
@@ -71,7 +72,7 @@ export class PlainSplice {
   /** Ends both sides at once. */
   abort(): void {
     this.#finish();
-    this.#client.resetAndDestroy();
-    this.#server.resetAndDestroy();
+    resetSocket(this.#client);
+    resetSocket(this.#server);
   }
 }

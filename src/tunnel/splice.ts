@@ -2,6 +2,7 @@
 // through; back-pressure passes through both ways; every byte that was taken from the tunnel is credited once,
 // when the socket has written it.
 import type { Socket } from 'node:net';
+import { resetSocket } from '#/sys/index.ts';
 import { readTransient } from '#/sys/index.ts';
 import { h2Error } from './h2/frames.ts';
 import type { H2Stream, StreamFailure, StreamSink } from './h2/stream.ts';
@@ -165,7 +166,7 @@ export class Splice implements StreamSink, TurnTask {
       const ordinary =
         reason.kind === 'reset' && (reason.code === h2Error.cancel || reason.code === h2Error.noError);
       // What the peer cut off must not look like an orderly end to the application.
-      if (!this.#finished) this.#socket.resetAndDestroy();
+      if (!this.#finished) resetSocket(this.#socket);
       this.#finish(ordinary ? undefined : { side: 'tunnel', message: reason.message });
       return;
     }
@@ -194,6 +195,6 @@ export class Splice implements StreamSink, TurnTask {
   abort(): void {
     this.#finish();
     this.#stream.reset(h2Error.cancel);
-    this.#socket.resetAndDestroy();
+    resetSocket(this.#socket);
   }
 }

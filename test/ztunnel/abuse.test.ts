@@ -1,11 +1,12 @@
 // What hostile peers and confused applications send: each gets a clear answer and one line in the log, and nobody
 // else notices.
 import assert from 'node:assert/strict';
+import { readdirSync } from 'node:fs';
 import type { Socket } from 'node:net';
 import { after, afterEach, before, suite, test } from 'node:test';
 import { CertificateAuthority } from '#/identity/index.ts';
 import type { Identity } from '#/model/index.ts';
-import { hboneClient, defaultWindows, connect as askTunnel } from '#/tunnel/index.ts';
+import { hboneClient, defaultWindows, connect as askTunnel, type H2Stream } from '#/tunnel/index.ts';
 import type { LineWatch, MeshNode } from './mesh-node.ts';
 import { askConnect, http2Over, hungUp, request, tlsIdentity, tlsOver } from './raw-peer.ts';
 import { World, type Pod } from './world.ts';
@@ -300,6 +301,48 @@ suite('abuse', () => {
       assert.equal((await node.connections()).length, 1, 'only the neighbour');
       await node.settled();
       assert.equal(watch.lines.length, 300);
+    });
+
+    test('ended and taken back in one packet: a reset for the application, and no descriptor is left', async () => {
+      const identity = tlsIdentity(await world.certificate(world.identity(client)));
+      const fds = async (): Promise<number> => {
+        await quiet();
+        let least = Number.POSITIVE_INFINITY;
+        for (let i = 0; i < 20; i++) {
+          least = Math.min(least, readdirSync('/proc/self/fd').length);
+          await new Promise((resolve) => setTimeout(resolve, 5));
+        }
+        return least;
+      };
+      const seen: Promise<string>[] = [];
+      const server = world.listen(web, 9090, (socket) => seen.push(new Talk(socket).end()));
+      const burst = async (): Promise<void> => {
+        const own = hboneClient(await tlsOver(dialled(), identity), defaultWindows, { closed: () => {} });
+        const streams = await Promise.all(
+          Array.from(
+            { length: 30 },
+            () =>
+              new Promise<H2Stream>((resolve, reject) => {
+                const failed = (why: unknown): void => reject(new Error(String(why)));
+                askTunnel(own, `${web.ip}:9090`, [], { opened: resolve, refused: failed, failed });
+              }),
+          ),
+        );
+        for (const stream of streams) {
+          stream.end();
+          stream.reset(8);
+        }
+        await new Promise((resolve) => setTimeout(resolve, 20));
+        own.destroy('done');
+      };
+      await burst();
+      const before = await fds();
+      await burst();
+      await burst();
+      assert.ok((await fds()) <= before + 2);
+      assert.deepEqual(new Set(await Promise.all(seen)), new Set(['ECONNRESET']));
+      assert.equal(seen.length, 90);
+      server.close();
     });
 
     test('more streams than are allowed at once: the rest is refused', async () => {

@@ -6,7 +6,7 @@ import type { Workload } from '#/model/index.ts';
 import type { RouteSettings } from '#/route/index.ts';
 import type { MirrorView } from '#/state/index.ts';
 import type { Netns } from '#/sys/index.ts';
-import { socketFd } from '#/sys/index.ts';
+import { resetSocket, socketFd } from '#/sys/index.ts';
 import type { Ledger } from '#/telemetry/index.ts';
 import type { SessionPool } from '#/tunnel/index.ts';
 import type { ZtunnelConfig } from '../config.ts';
@@ -134,5 +134,5 @@ export function guard(socket: Socket): void {
 
 /** The application sees a reset, never an orderly end that it could take for an answer. */
 export function cut(socket: Socket): void {
-  if (!socket.destroyed) socket.resetAndDestroy();
+  resetSocket(socket);
 }

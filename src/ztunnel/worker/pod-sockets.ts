@@ -2,6 +2,7 @@
 // its namespace. So that a pod that is gone leaves none behind, and a drain knows when the last byte is out: the
 // account of a connection is closed when its last byte is taken, which is before a slow reader has it.
 import type { Socket } from 'node:net';
+import { resetSocket } from '#/sys/index.ts';
 
 /** Clients of the pod's own applications and of plaintext, or all that only serves them: sessions, dialled sockets. */
 export type SocketGroup = 'client' | 'other';
@@ -39,7 +40,7 @@ export class PodSockets {
     for (const socket of [...this.#others, ...this.#clients]) {
       if (socket.destroyed) continue;
       socket.on('error', () => {});
-      if (this.#clients.has(socket)) socket.resetAndDestroy();
+      if (this.#clients.has(socket)) resetSocket(socket);
       else socket.destroy();
     }
   }
