@@ -158,6 +158,35 @@ test('one object shows in all versions', async () => {
   });
 });
 
+test('objects from before a change of the stored version show in the right one', async () => {
+  const { client } = shared;
+  const ns = await fresh();
+  const name = 'referencegrants.gateway.networking.k8s.io';
+  const spec = {
+    from: [{ group: '', kind: 'Service', namespace: 'a' }],
+    to: [{ group: '', kind: 'Secret' }],
+  };
+  const beta = defineResource('gateway.networking.k8s.io/v1beta1', 'referencegrants', 'ReferenceGrant');
+  const stable = { ...beta, version: 'v1' };
+  await client.create(beta, ns, policy('old', spec));
+  const definition = (await client.get(customResourceDefinitions, undefined, name)) as unknown as {
+    spec: { versions: { name: string; storage: boolean }[] };
+  };
+  const versions = definition.spec.versions.map((version) => ({
+    ...version,
+    storage: version.name === 'v1',
+  }));
+  await client.patch(customResourceDefinitions, undefined, name, { spec: { versions } }, 'merge');
+  await client.create(stable, ns, policy('new', spec));
+  for (const resource of [beta, stable]) {
+    const { items } = await client.list(resource, { namespace: ns });
+    assert.deepEqual(
+      items.map(({ apiVersion, metadata }) => `${metadata.name} ${apiVersion}`),
+      ['new', 'old'].map((each) => `${each} gateway.networking.k8s.io/${resource.version}`),
+    );
+  }
+});
+
 test('a custom resource is replaced only with the version it was read at', async () => {
   const { client } = shared;
   const ns = await fresh();

@@ -7,15 +7,15 @@ import { defaultColumns } from './columns.ts';
 
 /** The JSON text of an object in the version of `kind`. */
 export function viewText(kind: Kind, stored: Stored): string {
+  if (kind.convert !== undefined) return JSON.stringify(viewItem(kind, stored));
+  // The store puts kind and apiVersion first. Which version an object is stored in may have been another one once.
+  const head = `{"kind":${JSON.stringify(kind.kind)},"apiVersion":"`;
   const wanted = groupVersion(kind);
-  if (wanted === kind.storageApiVersion && kind.convert === undefined) return stored.json;
-  if (kind.convert === undefined) {
-    // The store puts kind and apiVersion first.
-    const head = `{"kind":${JSON.stringify(kind.kind)},"apiVersion":"`;
-    const end = stored.json.indexOf('"', head.length);
-    if (stored.json.startsWith(head) && end > 0) return `${head}${wanted}${stored.json.slice(end)}`;
-  }
-  return JSON.stringify(viewItem(kind, stored));
+  const end = stored.json.indexOf('"', head.length);
+  if (!stored.json.startsWith(head) || end < 0) return JSON.stringify(viewItem(kind, stored));
+  return end - head.length === wanted.length && stored.json.startsWith(wanted, head.length)
+    ? stored.json
+    : `${head}${wanted}${stored.json.slice(end)}`;
 }
 
 /** A copy of the object in the version of `kind`. */

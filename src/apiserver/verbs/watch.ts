@@ -1,5 +1,6 @@
 // watch. A watcher is a place in its collection's log: it is written to as long as its connection takes more, and
 // holds nothing itself. One that falls behind the log is ended with 410, one that never reads costs its socket.
+import { Lru } from '#/kit/index.ts';
 import { badRequest, expired } from '../api-error.ts';
 import { flag, jsonType, type Call } from '../http/call.ts';
 import { negotiate, type Form } from '../http/media.ts';
@@ -31,8 +32,8 @@ function project(change: Change, selection: Selection): EventType | undefined {
   return before ? 'DELETED' : undefined;
 }
 
-/** Event texts are the same for all watchers of one version, so they are made once. */
-const texts = new WeakMap<Stored, Map<string, string>>();
+/** Event texts are the same for all watchers of one version, so they are made once, while they are fresh. */
+const texts = new Lru<Stored, Map<string, string>>(256);
 
 function eventText(kind: Kind, type: EventType, stored: Stored): string {
   const key = `${type} ${groupVersion(kind)}`;
