@@ -50,6 +50,7 @@ suite('admin', () => {
       ['GET /nothing', 404, plain, 'not found\n'],
       ['GET /logging', 405, plain, 'use POST\n'],
       ['POST /logging', 200, plain, 'current log level is info\n'],
+      ['POST /logging?level=', 200, plain, 'current log level is info\n'],
       ['POST /logging?level=debug', 200, plain, 'current log level is debug\n'],
       ['POST /logging?level=WARN', 200, plain, 'current log level is warn\n'],
       ['POST /logging?level=access=debug,proxy=error', 200, plain, 'current log level is error\n'],

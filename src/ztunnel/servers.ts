@@ -120,7 +120,8 @@ export function startAdmin(port: number, actions: AdminActions): Promise<Listeni
 }
 
 function logging(response: ServerResponse, url: URL, actions: AdminActions): void {
-  const asked = url.searchParams.get('level');
+  // `level=` is how istioctl asks what the level is.
+  const asked = url.searchParams.get('level') || null;
   // `target=level` sets one target upstream; here one level holds for all, so the last directive counts.
   const wanted = (asked ?? '').split(',').map((directive) => directive.split('=').at(-1)?.toLowerCase());
   const levels = wanted.map((one) => logLevels.find((known) => known === one));
