@@ -258,13 +258,17 @@ export class DataWorkers implements PodRunner {
           worker.drained = resolve;
         });
         send(worker.thread, { type: 'drain', deadlineMs });
-        const late = Promise.withResolvers<void>();
-        const timer = this.#options.clock.after(deadlineMs + 2000, late.resolve);
-        await Promise.race([drained, late.promise]);
-        timer[Symbol.dispose]();
-        await worker.thread.terminate();
+        await this.#within(deadlineMs + 2000, drained);
+        // A thread that is stuck ends with the process.
+        await this.#within(2000, worker.thread.terminate());
       }),
     );
+  }
+
+  async #within(ms: number, done: Promise<unknown>): Promise<void> {
+    const late = Promise.withResolvers<void>();
+    using _timer = this.#options.clock.after(ms, late.resolve);
+    await Promise.race([done, late.promise]);
   }
 }
 

@@ -1,6 +1,7 @@
 // The life of a node's proxy: workers that die, certificates that are renewed or refused, pods that come again, and
 // the end, with connections open.
 import assert from 'node:assert/strict';
+import { readdirSync, readlinkSync } from 'node:fs';
 import { after, afterEach, before, suite, test } from 'node:test';
 import type { PeerCertificate } from 'node:tls';
 import type { Identity } from '#/model/index.ts';
@@ -9,6 +10,18 @@ import { Talk } from './talk.ts';
 import { World, type Pod } from './world.ts';
 
 const pause = (ms: number): Promise<void> => new Promise((resolve) => setTimeout(resolve, ms));
+
+/** Descriptors of this process that stand for network namespaces. */
+function namespaces(): number {
+  let count = 0;
+  for (const fd of readdirSync('/proc/self/fd'))
+    try {
+      if (readlinkSync(`/proc/self/fd/${fd}`).startsWith('net:[')) count++;
+    } catch {
+      // Closed meanwhile.
+    }
+  return count;
+}
 
 /** Calls again until it is answered. */
 async function comesBack<T>(attempt: () => Promise<T>): Promise<T> {
@@ -219,6 +232,16 @@ suite('a pod that goes', () => {
     await world.start(client);
   });
 
+  test('however often it comes and goes, no handle on its namespace is left', async () => {
+    const before = namespaces();
+    for (let i = 0; i < 20; i++) {
+      await world.node('one').workers.stop(client.workload.uid);
+      await world.start(client);
+    }
+    assert.equal(namespaces(), before);
+    assert.match(await world.call(client, web.ip, 8080), /^web sees/);
+  });
+
   test('a port in its namespace is taken: refused with the address, and nothing is left of the attempt', async (t) => {
     await world.node('one').workers.stop(client.workload.uid);
     const taken = world.listen(client, 15001, () => {});
@@ -226,6 +249,9 @@ suite('a pod that goes', () => {
     await assert.rejects(world.start(client), /bind.*15001.*EADDRINUSE|EADDRINUSE.*15001/);
     const refused = new Talk(world.connect(web, client.ip, 15008));
     assert.equal(await refused.end(), 'ECONNRESET');
+    const before = namespaces();
+    for (let i = 0; i < 5; i++) await assert.rejects(world.start(client), /EADDRINUSE/);
+    assert.equal(namespaces(), before);
     await new Promise((resolve) => taken.close(resolve));
     await world.start(client);
     assert.match(await world.call(client, web.ip, 8080), /^web sees/);
