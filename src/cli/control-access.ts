@@ -85,6 +85,14 @@ export async function controlPlanePage<T>(
   return JSON.parse(await podPage(client, pod, monitoringPort, path)) as T;
 }
 
+/** The version of a replica. `/version` is a line of version, revision and state of the build, parted by dashes. */
+export async function controlPlaneVersion(client: KubeClient, pod: ControlPlanePod): Promise<string> {
+  return versionIn(await podPage(client, pod, monitoringPort, '/version'));
+}
+
+/** The version may hold dashes itself: `1.30-alpha.abc-def-Clean` is `1.30-alpha.abc`. */
+export const versionIn = (line: string): string => line.trim().replace(/-[^-]*-[^-]*$/, '');
+
 /** As `/debug/syncz` has it. */
 export interface SyncEntry {
   readonly cluster_id?: string;

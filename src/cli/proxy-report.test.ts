@@ -1,5 +1,6 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
+import { versionIn } from './control-access.ts';
 import { dataPlaneVersions, proxyReports, shortType, type ControlPlaneReport } from './proxy-report.ts';
 import { proxyStatusText } from './proxy-status.ts';
 import { versionText } from './version.ts';
@@ -84,4 +85,9 @@ test('versions are counted', () => {
 test('types have short names', () => {
   assert.equal(shortType(wds), 'WDS');
   assert.equal(shortType('type.googleapis.com/some.other.Thing'), 'Thing');
+});
+
+test('the version of a control plane, ours or Istio’s', () => {
+  assert.equal(versionIn('0.1.0-unknown-Clean\n'), '0.1.0');
+  assert.equal(versionIn('1.30-alpha.86c9f01f-86c9f01fd-Modified'), '1.30-alpha.86c9f01f');
 });

@@ -1,7 +1,7 @@
 // `aura proxy-status`: who is connected to the control plane, and whether it has what it should.
 import type { Command } from 'commander';
 import { pods, type KubeClient, type Pod } from '#/kube/index.ts';
-import { controlPlanePage, controlPlanePods, type SyncEntry } from './control-access.ts';
+import { controlPlanePage, controlPlanePods, controlPlaneVersion, type SyncEntry } from './control-access.ts';
 import { connect, connectionOptions, type SourceFlags } from './mesh-objects.ts';
 import { outputOption, printReport, table, type OutputFlags } from './print-report.ts';
 import { proxyReports, type ControlPlaneReport, type ProxyPod, type ProxyReport } from './proxy-report.ts';
@@ -20,11 +20,11 @@ export async function askReplicas(
     );
   return Promise.all(
     replicas.map(async (pod) => {
-      const [proxies, { version }] = await Promise.all([
+      const [proxies, version] = await Promise.all([
         controlPlanePage<readonly SyncEntry[]>(client, pod, '/debug/syncz'),
-        controlPlanePage<{ readonly version?: string }>(client, pod, '/version'),
+        controlPlaneVersion(client, pod),
       ]);
-      return { name: pod.name, version: version ?? '', proxies };
+      return { name: pod.name, version, proxies };
     }),
   );
 }
