@@ -88,6 +88,8 @@ export class RawClient implements Disposable {
     const writer = new BinaryWriter();
     for (const name of names) writer.tag(3, WireType.LengthDelimited).string(name);
     writer.tag(4, WireType.LengthDelimited).string(typeUrl);
+    // As istioctl does: the time, where a nonce of the server's belongs.
+    writer.tag(5, WireType.LengthDelimited).string('2026-01-01 00:00:00 +0000 UTC m=+0.1');
     const call = this.#client.makeBidiStreamRequest(streamMethodPath, same, same, this.#metadata);
     return new Promise((resolve, reject) => {
       call.on('error', reject);

@@ -75,12 +75,13 @@ export class StatusStream {
       return;
     }
     let requests = 0;
+    const given = new Set<string>();
     // Not `for await`: leaving its loop by an error destroys the call before the error's status can be sent.
     call.on('data', (bytes: Buffer) => {
       // One at a time, in order.
       call.pause();
       requests++;
-      this.#respond(call, caller, bytes, requests).then(
+      this.#respond(call, caller, bytes, requests, given).then(
         () => call.resume(),
         (error: unknown) => this.#fail(call, error),
       );
@@ -88,12 +89,19 @@ export class StatusStream {
     call.on('end', () => call.end());
   }
 
-  async #respond(call: Call, caller: Caller, bytes: Uint8Array, requests: number): Promise<void> {
+  async #respond(
+    call: Call,
+    caller: Caller,
+    bytes: Uint8Array,
+    requests: number,
+    given: Set<string>,
+  ): Promise<void> {
     if (requests > maxRequests) throw new RpcError('RESOURCE_EXHAUSTED', 'too many requests in one stream');
     const request = decodeDiscoveryRequest(bytes);
-    // An acknowledgement needs no answer.
-    if (request.responseNonce !== '') return;
+    // An acknowledgement needs no answer. istioctl puts a nonce of its own, the time, into its first request.
+    if (given.has(request.responseNonce)) return;
     const answer = await this.#answer(caller, request);
+    given.add(answer.nonce);
     if (!call.cancelled) call.write(Buffer.from(encodeDiscoveryResponse(answer)));
   }
 
@@ -152,7 +160,8 @@ export class StatusStream {
       .map((connection) => ({
         typeUrl: clientConfigTypeUrl,
         value: encodeClientConfig({
-          nodeId: connection.nodeId,
+          // `name.namespace`, the part that istioctl shows and matches.
+          nodeId: connection.nodeId.split('~')[2] ?? connection.nodeId,
           metadata: {
             CLUSTER_ID: metadataText(connection, 'CLUSTER_ID') || this.#options.clusterId,
             NAMESPACE: parseNodeId(connection.nodeId)?.namespace ?? '',
