@@ -94,7 +94,9 @@ export async function startZtunnel(config: ZtunnelConfig, deps: ZtunnelDeps = {}
   pods.onChange(updateReadiness);
 
   const xds =
-    config.xdsAddress === '' ? undefined : xdsClient(config, store, clock, rootLog.scope('xds::client'));
+    config.xdsAddress === ''
+      ? undefined
+      : xdsClient(config, version, store, clock, rootLog.scope('xds::client'));
   xds?.start(ending.signal);
 
   const runPods = async (): Promise<void> => {
@@ -241,7 +243,13 @@ function tokenOf(source: string | undefined): string | undefined {
   return source.includes('/') ? undefined : source;
 }
 
-function xdsClient(config: ZtunnelConfig, store: MeshStore, clock: Clock, log: Logger): DeltaClient {
+function xdsClient(
+  config: ZtunnelConfig,
+  version: string,
+  store: MeshStore,
+  clock: Clock,
+  log: Logger,
+): DeltaClient {
   const { podName, podNamespace, instanceIp, clusterDomain } = config;
   return new DeltaClient({
     address: config.xdsAddress,
@@ -252,6 +260,7 @@ function xdsClient(config: ZtunnelConfig, store: MeshStore, clock: Clock, log: L
     node: {
       id: `ztunnel~${instanceIp}~${podName}.${podNamespace}~${podNamespace}.svc.${clusterDomain}`,
       metadata: {
+        ISTIO_VERSION: version,
         ...config.proxyMetadata,
         NAME: podName,
         NAMESPACE: podNamespace,
