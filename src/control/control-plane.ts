@@ -18,7 +18,7 @@ import { ProxyServers } from './proxy-servers.ts';
 import { RootConfigMaps } from './root-config-maps.ts';
 import { ServingCertificate, servingNames } from './serving-certificate.ts';
 import { StatusWriter } from './status-writer.ts';
-import { metadataText } from './sync-status.ts';
+import { proxyVersion } from './sync-status.ts';
 
 export interface ControlPlaneDeps {
   readonly client: KubeClient;
@@ -88,7 +88,7 @@ export async function startControlPlane(
   });
   const metrics = new ControlMetrics({
     version,
-    connections: () => (live.servers?.status() ?? []).map((each) => metadataText(each, 'ISTIO_VERSION')),
+    connections: () => (live.servers?.status() ?? []).map(proxyVersion),
     pushes: () => live.servers?.stats ?? new Map(),
     services: () => watch.index.count('Service'),
     rootExpiry: () => authority.current?.notAfter,

@@ -19,7 +19,7 @@ import {
 import type { ConnectionStatus } from '#/xds/index.ts';
 import type { Caller } from './caller.ts';
 import { parseNodeId } from './node-identity.ts';
-import { metadataText } from './sync-status.ts';
+import { metadataText, proxyVersion } from './sync-status.ts';
 
 export interface StatusStreamOptions {
   readonly authenticate: (call: CallFacts) => Promise<Caller>;
@@ -165,7 +165,7 @@ export class StatusStream {
           metadata: {
             CLUSTER_ID: metadataText(connection, 'CLUSTER_ID') || this.#options.clusterId,
             NAMESPACE: parseNodeId(connection.nodeId)?.namespace ?? '',
-            ISTIO_VERSION: metadataText(connection, 'ISTIO_VERSION'),
+            ISTIO_VERSION: proxyVersion(connection),
           },
           types: connection.types.map((type) => ({
             typeUrl: type.typeUrl,

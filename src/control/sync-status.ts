@@ -29,6 +29,11 @@ export function metadataText(connection: ConnectionStatus, key: string): string 
   return typeof value === 'string' ? value : '';
 }
 
+/** Istio's proxies and ours tell their version under names of their own. */
+export function proxyVersion(connection: ConnectionStatus): string {
+  return metadataText(connection, 'ISTIO_VERSION') || metadataText(connection, 'AURA_VERSION');
+}
+
 function resourceStatus(type: TypeStatus): ResourceStatus {
   return {
     ...(type.sentNonce === undefined ? {} : { sent: type.sentNonce }),
@@ -43,7 +48,7 @@ export function syncStatus(connection: ConnectionStatus, clusterId: string): Syn
     cluster_id: metadataText(connection, 'CLUSTER_ID') || clusterId,
     proxy: proxyName(connection.nodeId),
     proxy_type: parseNodeId(connection.nodeId)?.type ?? '',
-    istio_version: metadataText(connection, 'ISTIO_VERSION'),
+    istio_version: proxyVersion(connection),
     resources: Object.fromEntries(connection.types.map((type) => [type.typeUrl, resourceStatus(type)])),
   };
 }

@@ -260,7 +260,8 @@ function xdsClient(
     node: {
       id: `ztunnel~${instanceIp}~${podName}.${podNamespace}~${podNamespace}.svc.${clusterDomain}`,
       metadata: {
-        ISTIO_VERSION: version,
+        // Not ISTIO_VERSION: Istio's control plane would take us for a very old proxy of its own.
+        AURA_VERSION: version,
         ...config.proxyMetadata,
         NAME: podName,
         NAMESPACE: podNamespace,
