@@ -5,7 +5,7 @@ import type { MeshError } from '#/errors/index.ts';
 import { ManualClock } from '#/kit/index.ts';
 import type { Kernel, Netns, TcpConnectOptions } from '#/sys/index.ts';
 import { at } from '../../../test/mesh-records.ts';
-import { connectTimeoutMs, dial, type Dialer } from './dial.ts';
+import { connectTimeoutMs, dial, type Dialer, type DialTarget } from './dial.ts';
 import { PodSockets } from './pod-sockets.ts';
 
 const netns = {} as Netns;
@@ -23,10 +23,10 @@ function fixture(make: (options: TcpConnectOptions) => Socket) {
   const keepAlive = { timeSeconds: 1, intervalSeconds: 2, retries: 3 };
   const dialer: Dialer = { kernel, clock, mark: 1337, keepAlive, userTimeoutMs: 9000, sockets };
   const outcomes: (Socket | MeshError)[] = [];
-  const start = (hbone = false): Disposable =>
+  const start = (kind: DialTarget['kind'] = 'remote'): Disposable =>
     dial(
       dialer,
-      { netns, to: at('10.0.0.2:80'), from: '10.0.0.1', hbone },
+      { netns, to: at('10.0.0.2:80'), from: '10.0.0.1', kind },
       (socket) => outcomes.push(socket),
       (error) => outcomes.push(error),
     );
@@ -95,7 +95,7 @@ suite('dial', () => {
       [true, ['CONNECT_TIMEOUT', 'connection timed out, maybe a NetworkPolicy is blocking HBONE port 15008']],
     ] as const) {
       const f = fixture(() => new Socket());
-      f.start(hbone);
+      f.start(hbone ? 'hbone' : 'remote');
       f.clock.advance(connectTimeoutMs - 1);
       assert.deepEqual(f.outcomes, []);
       f.clock.advance(1);
