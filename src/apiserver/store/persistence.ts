@@ -6,6 +6,7 @@
 import { mkdirSync } from 'node:fs';
 import { join } from 'node:path';
 import { DatabaseSync, type StatementSync } from 'node:sqlite';
+import { Checkpointer } from './checkpointer.ts';
 
 export interface Row {
   readonly id: number;
@@ -20,8 +21,13 @@ export interface PersistenceOptions {
   readonly sync?: 'normal' | 'full';
 }
 
+/** About what a small write adds to the log. */
+const pageSize = 4096;
+
 export class Persistence implements Disposable {
   readonly #db: DatabaseSync;
+  readonly #lock: DatabaseSync;
+  readonly #checkpointer: Checkpointer;
   readonly #insert: StatementSync;
   readonly #update: StatementSync;
   readonly #delete: StatementSync;
@@ -30,13 +36,23 @@ export class Persistence implements Disposable {
   constructor(options: PersistenceOptions) {
     mkdirSync(options.dir, { recursive: true, mode: 0o700 });
     const file = join(options.dir, 'objects.db');
+    // Two servers on one directory would each answer from their own memory. The lock ends with the process; it is a
+    // file of its own, since the checkpointer needs a second connection to the objects.
+    this.#lock = new DatabaseSync(join(options.dir, 'lock.db'));
+    try {
+      this.#lock.exec('BEGIN EXCLUSIVE');
+    } catch (error) {
+      this.#lock.close();
+      throw new Error(`${options.dir} is in use: another API server runs with this data directory`, {
+        cause: error,
+      });
+    }
     this.#db = new DatabaseSync(file);
     try {
-      // Two servers on one directory would each answer from their own memory. The lock ends with the process.
-      this.#db.exec('PRAGMA locking_mode=EXCLUSIVE');
       this.#db.exec('PRAGMA journal_mode=WAL');
       this.#db.exec(`PRAGMA synchronous=${options.sync === 'full' ? 'FULL' : 'NORMAL'}`);
-      this.#db.exec('PRAGMA wal_autocheckpoint=4000');
+      this.#db.exec('PRAGMA wal_autocheckpoint=0');
+      this.#db.exec('PRAGMA busy_timeout=5000');
       this.#db.exec('PRAGMA journal_size_limit=67108864');
       this.#db.exec('PRAGMA cache_size=-16384');
       this.#db.exec(`
@@ -46,14 +62,12 @@ export class Persistence implements Disposable {
       `);
     } catch (error) {
       this.#db.close();
-      if (error instanceof Error && /locked|busy/i.test(error.message))
-        throw new Error(`${file} is in use: another API server runs with this data directory`, {
-          cause: error,
-        });
+      this.#lock.close();
       throw new Error(`${file} cannot be opened: ${error instanceof Error ? error.message : String(error)}`, {
         cause: error,
       });
     }
+    this.#checkpointer = new Checkpointer(file, () => this.#db.exec('PRAGMA wal_checkpoint(TRUNCATE)'));
     this.#insert = this.#db.prepare('INSERT INTO objects(collection, rv, json) VALUES (?, ?, ?)');
     this.#update = this.#db.prepare('UPDATE objects SET rv = ?, json = ? WHERE id = ?');
     this.#delete = this.#db.prepare('DELETE FROM objects WHERE id = ?');
@@ -77,11 +91,14 @@ export class Persistence implements Disposable {
 
   /** Gives the row's id. */
   insert(collection: string, rv: number, json: string): number {
-    return Number(this.#insert.run(collection, rv, json).lastInsertRowid);
+    const { lastInsertRowid } = this.#insert.run(collection, rv, json);
+    this.#checkpointer.wrote(json.length);
+    return Number(lastInsertRowid);
   }
 
   update(id: number, rv: number, json: string): void {
     this.#update.run(rv, json, id);
+    this.#checkpointer.wrote(json.length);
   }
 
   /** The revision of a removal is in no row, so it is kept apart, in the same transaction. */
@@ -91,6 +108,7 @@ export class Persistence implements Disposable {
       this.#delete.run(id);
       this.#setRevision.run(rv);
       this.#db.exec('COMMIT');
+      this.#checkpointer.wrote(pageSize);
     } catch (error) {
       this.#db.exec('ROLLBACK');
       throw error;
@@ -98,6 +116,8 @@ export class Persistence implements Disposable {
   }
 
   [Symbol.dispose](): void {
+    this.#checkpointer[Symbol.dispose]();
     this.#db.close();
+    this.#lock.close();
   }
 }

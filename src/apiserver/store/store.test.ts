@@ -1,9 +1,10 @@
 import assert from 'node:assert/strict';
-import { mkdtempSync, rmSync } from 'node:fs';
+import { mkdtempSync, rmSync, statSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { test, type TestContext } from 'node:test';
 import type { Item } from '../json.ts';
+import { eventually } from '../test-server.ts';
 import { keyOf } from './collection.ts';
 import { Persistence } from './persistence.ts';
 import {
@@ -55,6 +56,20 @@ test('objects and the count of revisions are there after a restart', (t) => {
     maps.get('x', 'a')?.json ?? '',
     /^\{"kind":"ConfigMap","apiVersion":"v1".*"resourceVersion":"3".*"new"/,
   );
+});
+
+test('what has been written moves from the log into the database, beside the writer', async (t) => {
+  const dir = temporary(t);
+  {
+    using persistence = new Persistence({ dir });
+    const store = new Store(persistence);
+    const maps = store.collection('configmaps');
+    for (let i = 0; i < 100; i++) store.create(maps, item('x', `n${i}`, 'v'.repeat(100_000)));
+    await eventually(() => (statSync(join(dir, 'objects.db')).size > 5e6 ? true : undefined));
+    store.create(maps, item('x', 'last'));
+  }
+  using persistence = new Persistence({ dir });
+  assert.equal([...persistence.load()].length, 101);
 });
 
 test('a second server on the same directory is refused', (t) => {
