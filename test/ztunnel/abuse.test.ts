@@ -8,6 +8,7 @@ import { CertificateAuthority } from '#/identity/index.ts';
 import type { Identity } from '#/model/index.ts';
 import { hboneClient, defaultWindows, connect as askTunnel, type H2Stream } from '#/tunnel/index.ts';
 import type { LineWatch, MeshNode } from './mesh-node.ts';
+import { blackHole } from './namespaces.ts';
 import { askConnect, http2Over, hungUp, request, tlsIdentity, tlsOver } from './raw-peer.ts';
 import { World, type Pod } from './world.ts';
 import { Talk } from './talk.ts';
@@ -279,7 +280,7 @@ suite('abuse', () => {
 
     test('hundreds of requests that are taken back at once leave nothing open', async () => {
       const peer = await session();
-      await world.blackHole(web, 7070);
+      await blackHole(web.netns, 7070);
       const watch = node.watch();
       for (let round = 0; round < 5; round++) {
         const streams = Array.from({ length: 60 }, (_, i) =>

@@ -7,6 +7,7 @@ import { acceptTls } from '#/identity/index.ts';
 import { defaultWindows, hboneServer } from '#/tunnel/index.ts';
 import { gateway } from '../mesh-records.ts';
 import type { MeshNode } from './mesh-node.ts';
+import { unreachable } from './namespaces.ts';
 import { Talk } from './talk.ts';
 import { kernel, World, type Pod } from './world.ts';
 
@@ -58,7 +59,7 @@ suite('connections that come to nothing', () => {
       'the peer cannot be reached',
       async () => {
         const pod = await world.pod({ name: 'far', node: 'two', plain: true, fields: { protocol: 'HBONE' } });
-        await world.unreachable(pod, 15008, 'icmp-host-unreachable');
+        await unreachable(pod.netns, 15008, 'icmp-host-unreachable');
         return pod;
       },
       /^connection failed: 10\.\S+:15008: No route to host$/,

@@ -289,6 +289,25 @@ suite('shutting down', () => {
     assert.equal(node.workers.crashes, 0);
   });
 
+  test('an upgrade: the new one serves beside the old, which lets its connections finish', async (t) => {
+    const { world, client, web } = await fixture(t);
+    const open = await world.talk(client, web.ip);
+    const old = [await world.upgrade('two'), await world.upgrade('one')];
+    const closing = Promise.all(old.map((node) => node.workers.close(5000)));
+    await pause(50);
+    for (let i = 0; i < 20; i++) assert.match(await world.call(client, web.ip, 8080), /^web sees/);
+    await open.echo('still here');
+    open.socket.end();
+    assert.equal(await open.end(), 'end');
+    await closing;
+    assert.match(await world.call(client, web.ip, 8080), /^web sees/);
+    for (const { lines } of old)
+      assert.ok(
+        lines.every((line) => !line.includes('error=')),
+        lines.join('\n'),
+      );
+  });
+
   test('a reader that is slow gets the last byte before the end', async (t) => {
     const { world, client, web } = await fixture(t);
     const size = 3 * 1024 * 1024;

@@ -5,6 +5,7 @@ import { parseCidr, type Cidr } from '#/kit/index.ts';
 import { emptyMatch, type Policy, type PolicyMatch, type PolicyRule } from '#/model/index.ts';
 import { aPolicy } from '../mesh-records.ts';
 import type { MeshNode } from './mesh-node.ts';
+import { blackHole } from './namespaces.ts';
 import { World, type Pod } from './world.ts';
 
 const rule = (match: Partial<PolicyMatch>): PolicyRule => ({
@@ -317,7 +318,7 @@ suite('L4 policy', () => {
     });
 
     test('a policy that arrives while the application is dialled ends the connection', async () => {
-      await world.blackHole(web, 7777);
+      await blackHole(web.netns, 7777);
       const there = node.watch();
       const here = world.node('one').watch();
       const call = world.call(client, web.ip, 7777);

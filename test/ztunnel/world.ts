@@ -4,7 +4,6 @@ import { mkdtempSync, rmSync } from 'node:fs';
 import { createServer, type Server, type Socket } from 'node:net';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
-import { addRouting, captureDefaults, podRules, restoreInput } from '#/capture/index.ts';
 import { CertificateAuthority, createCsr, type Certificate } from '#/identity/index.ts';
 import { unmapV4, type Ip } from '#/kit/index.ts';
 import {
@@ -19,9 +18,10 @@ import {
   type Workload,
 } from '#/model/index.ts';
 import type { MeshStore } from '#/state/index.ts';
-import { createNetns, deleteNetns, linuxKernel, runCommand, type Netns } from '#/sys/index.ts';
+import { createNetns, deleteNetns, linuxKernel, type Netns } from '#/sys/index.ts';
 import { parseZtunnelConfig, type ZtunnelConfig } from '../../src/ztunnel/config.ts';
 import { MeshNode } from './mesh-node.ts';
+import { capture, ip } from './namespaces.ts';
 import { Talk } from './talk.ts';
 
 export const kernel = linuxKernel();
@@ -65,6 +65,7 @@ export class World implements AsyncDisposable {
   readonly #ipv6: boolean;
   readonly #dnsCapture: boolean;
   readonly #nodes = new Map<string, MeshNode>();
+  readonly #retired: MeshNode[] = [];
   readonly pods = new Map<string, Pod>();
   readonly authority: CertificateAuthority;
   readonly #certificates = new Map<Identity, Promise<Certificate>>();
@@ -88,7 +89,7 @@ export class World implements AsyncDisposable {
     const authority = await CertificateAuthority.selfSigned({ trustDomain: 'cluster.local' });
     const world = new World(authority, config, options);
     world.#switch = world.#createNetns('switch');
-    await world.#ip(
+    await ip(
       world.#switch,
       'link add br0 type bridge',
       'link set br0 up',
@@ -106,17 +107,21 @@ export class World implements AsyncDisposable {
     return netns;
   }
 
-  async #ip(netns: Netns, ...commands: string[]): Promise<void> {
-    const { code, stderr } = await runCommand(['ip', '-batch', '-'], {
-      netns,
-      input: `${commands.join('\n')}\n`,
-    });
-    if (code !== 0) throw new Error(`ip failed: ${stderr}`);
+  node(name: string): MeshNode {
+    return this.#nodes.get(name) ?? this.#addNode(name);
   }
 
-  node(name: string): MeshNode {
-    const known = this.#nodes.get(name);
-    if (known !== undefined) return known;
+  /** A proxy that takes the place of the node's: beside it, until the caller ends the one before. Returns that one. */
+  async upgrade(name: string): Promise<MeshNode> {
+    const before = this.node(name);
+    this.#retired.push(before);
+    this.#addNode(name);
+    for (const pod of this.pods.values())
+      if (pod.spec.node === name && pod.spec.plain !== true) await this.start(pod);
+    return before;
+  }
+
+  #addNode(name: string): MeshNode {
     const node = new MeshNode({
       name,
       config: {
@@ -166,21 +171,21 @@ export class World implements AsyncDisposable {
   async pod(spec: PodSpec): Promise<Pod> {
     const namespace = spec.namespace ?? 'default';
     const number = this.#next++;
-    const ip = `10.99.0.${number}` as Ip;
+    const ip4 = `10.99.0.${number}` as Ip;
     const ip6 = this.#ipv6 ? (`fd99::${number.toString(16)}` as Ip) : undefined;
     const netns = this.#createNetns(spec.name);
-    await this.#ip(
+    await ip(
       this.#switch,
       `link add v${number} type veth peer name p${number}`,
       `link set v${number} master br0`,
       `link set v${number} up`,
     );
-    await this.#ip(this.#switch, `link set p${number} netns ${join(this.#dir, spec.name)}`);
-    await this.#ip(
+    await ip(this.#switch, `link set p${number} netns ${join(this.#dir, spec.name)}`);
+    await ip(
       netns,
       'link set lo up',
       `link set p${number} name eth0`,
-      `addr add ${ip}/16 dev eth0`,
+      `addr add ${ip4}/16 dev eth0`,
       'link set eth0 up',
       'route add default via 10.99.0.1',
       ...(ip6 === undefined ? [] : [`addr add ${ip6}/64 dev eth0 nodad`, 'route add default via fd99::1']),
@@ -190,7 +195,7 @@ export class World implements AsyncDisposable {
       uid: `Kubernetes//Pod/${namespace}/${spec.name}`,
       name: spec.name,
       namespace,
-      addresses: ip6 === undefined ? [ip] : [ip, ip6],
+      addresses: ip6 === undefined ? [ip4] : [ip4, ip6],
       hostname: '',
       network: '',
       protocol: spec.plain === true ? 'TCP' : 'HBONE',
@@ -211,13 +216,13 @@ export class World implements AsyncDisposable {
       capacity: 1,
       ...spec.fields,
     };
-    const pod: Pod = { spec, ip, ip6, netns, workload };
+    const pod: Pod = { spec, ip: ip4, ip6, netns, workload };
     this.pods.set(spec.name, pod);
     this.node(spec.node);
     this.tell({ addresses: [workload] });
     if (spec.plain !== true) {
       await this.start(pod);
-      await this.capture(netns);
+      await capture(netns, { ipv6: this.#ipv6, dnsCapture: this.#dnsCapture });
     }
     return pod;
   }
@@ -236,23 +241,6 @@ export class World implements AsyncDisposable {
   update(pod: Pod, fields: Partial<Workload>): void {
     pod.workload = { ...pod.workload, ...fields };
     this.tell({ addresses: [pod.workload] });
-  }
-
-  /** The rules of a captured pod. */
-  async capture(netns: Netns): Promise<void> {
-    const settings = { ...captureDefaults, dnsCapture: this.#dnsCapture, ipv6: this.#ipv6 };
-    for (const family of this.#ipv6 ? ([4, 6] as const) : ([4] as const)) {
-      const restore = family === 4 ? 'iptables-restore' : 'ip6tables-restore';
-      const input = restoreInput(podRules(settings, family));
-      await this.#run(netns, [restore, '--noflush'], input);
-      for (const { argv } of addRouting(family))
-        await this.#run(netns, argv[0] === 'ip' ? [...argv] : ['ip', ...argv]);
-    }
-  }
-
-  async #run(netns: Netns, argv: string[], input?: string): Promise<void> {
-    const { code, stderr } = await runCommand(argv, { netns, ...(input !== undefined && { input }) });
-    if (code !== 0) throw new Error(`${argv.join(' ')}: ${stderr}`);
   }
 
   /** What the control plane would send to every node. */
@@ -345,21 +333,6 @@ export class World implements AsyncDisposable {
     return talk;
   }
 
-  /** Packets to the application's port vanish: it can be dialled, but does not answer. */
-  async blackHole(pod: Pod, port: number): Promise<void> {
-    await this.#block(pod, port, 'DROP');
-  }
-
-  /** Packets to the port are answered with an ICMP error. */
-  async unreachable(pod: Pod, port: number, error: string): Promise<void> {
-    await this.#block(pod, port, 'REJECT', '--reject-with', error);
-  }
-
-  async #block({ netns }: Pod, port: number, ...target: string[]): Promise<void> {
-    const rule = ['-A', 'INPUT', '-p', 'tcp', '--dport', String(port), '-j', ...target];
-    await this.#run(netns, ['iptables', ...rule]);
-  }
-
   /** Sends text, ends, and resolves with all that came back; rejects on reset. */
   call(pod: Pod, ip: string, port: number, text = 'hello'): Promise<string> {
     return new Promise((resolve, reject) => {
@@ -385,7 +358,7 @@ export class World implements AsyncDisposable {
   async [Symbol.asyncDispose](): Promise<void> {
     for (const socket of [...this.#clients, ...this.#served]) socket.destroy();
     for (const server of this.#servers) server.close();
-    await Promise.all([...this.#nodes.values()].map((node) => node.workers.close(1)));
+    await Promise.all([...this.#nodes.values(), ...this.#retired].map((node) => node.workers.close(1)));
     for (const { path, netns } of this.#netns) {
       netns[Symbol.dispose]();
       deleteNetns(path);
