@@ -51,7 +51,7 @@ export function configShown(config: ZtunnelConfig): Record<string, unknown> {
     altXdsHostname: config.altXdsHostname ?? null,
     preferedServiceNamespace: dns.preferredNamespace ?? null,
     secretTtl: duration(config.certificateTtlSeconds * 1000),
-    xdsOnDemand: config.xdsOnDemand,
+    xdsOnDemand: false,
     fakeCa: false,
     fakeSelfInbound: false,
     selfTerminationDeadline: duration(config.drainMs),

@@ -21,7 +21,6 @@ suite('configuration', () => {
       authToken: './var/run/secrets/tokens/istio-token',
       xdsHeaders: {},
       caHeaders: {},
-      xdsOnDemand: false,
       clusterId: 'Kubernetes',
       clusterDomain: 'cluster.local',
       network: '',
@@ -146,7 +145,7 @@ suite('configuration', () => {
     [{ PREFERED_SERVICE_NAMESPACE: 'shared' }, { dns: { ...dns, preferredNamespace: 'shared' } }],
     [{ PREFERED_SERVICE_NAMESPACE: '' }, { dns }],
     [{ IPV6_ENABLED: 'false' }, { dns: { ...dns, hosts: ['127.0.0.1'] } }],
-    [{ XDS_ON_DEMAND: 'true', ISTIO_META_DNS_CAPTURE: 'false' }, { xdsOnDemand: true }],
+    [{ XDS_ON_DEMAND: 'false' }, {}],
     [{ CRL_PATH: '' }, {}],
   ];
   for (const [env, expected] of rows)
@@ -174,10 +173,7 @@ suite('configuration', () => {
     [{ CRL_PATH: '/crl.pem' }, /^CRL_PATH="\/crl.pem" is not supported yet: .*; unset it$/],
     [{ COMPLIANCE_POLICY: 'pqc' }, /^COMPLIANCE_POLICY="pqc" is not supported yet/],
     [{ LOCAL_XDS_PATH: '/x' }, /^LOCAL_XDS_PATH/],
-    [
-      { XDS_ON_DEMAND: 'true' },
-      /^XDS_ON_DEMAND=true does not go with the DNS proxy.*: set ISTIO_META_DNS_CAPTURE=false$/,
-    ],
+    [{ XDS_ON_DEMAND: 'true' }, /^XDS_ON_DEMAND=true is not supported yet: .*; unset it$/],
     [{ ISTIO_META_DNS_PROXY_ADDR: '0.0.0.0:15053' }, /^ISTIO_META_DNS_PROXY_ADDR="0.0.0.0:15053" is neither/],
     [{ ISTIO_META_DNS_PROXY_ADDR: 'localhost' }, /such as localhost:15053$/],
     [{ ISTIO_META_DNS_PROXY_ADDR: 'localhost:0' }, /such as localhost:15053$/],

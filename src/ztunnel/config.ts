@@ -17,7 +17,6 @@ export interface ZtunnelConfig {
   readonly authToken?: string;
   readonly xdsHeaders: Readonly<Record<string, string>>;
   readonly caHeaders: Readonly<Record<string, string>>;
-  readonly xdsOnDemand: boolean;
   readonly clusterId: string;
   readonly clusterDomain: string;
   readonly network: string;
@@ -95,9 +94,9 @@ export function parseZtunnelConfig(env: Env): ZtunnelConfig {
   const inCluster = env.KUBERNETES_SERVICE_HOST !== undefined;
   const istiod = inCluster ? 'https://istiod.istio-system.svc:15012' : 'https://localhost:15012';
   const dnsCapture = (proxyMetadata.DNS_CAPTURE ?? 'true').toLowerCase() === 'true';
-  if (dnsCapture && read.flag('XDS_ON_DEMAND', false))
+  if (read.flag('XDS_ON_DEMAND', false))
     throw new ConfigError(
-      'XDS_ON_DEMAND=true does not go with the DNS proxy, which has to know every name: set ISTIO_META_DNS_CAPTURE=false',
+      'XDS_ON_DEMAND=true is not supported yet: every record would be asked for all the same; unset it',
     );
   return {
     xdsAddress: withScheme(env.XDS_ADDRESS ?? istiod),
@@ -109,7 +108,6 @@ export function parseZtunnelConfig(env: Env): ZtunnelConfig {
     ...optional('authToken', read.text('AUTH_TOKEN', './var/run/secrets/tokens/istio-token')),
     xdsHeaders: prefixed(env, 'XDS_HEADER_'),
     caHeaders: prefixed(env, 'CA_HEADER_'),
-    xdsOnDemand: read.flag('XDS_ON_DEMAND', false),
     clusterId: read.text('ISTIO_META_CLUSTER_ID', read.text('CLUSTER_ID', 'Kubernetes')),
     clusterDomain: read.text('CLUSTER_DOMAIN', 'cluster.local'),
     network: env.NETWORK ?? '',
