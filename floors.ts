@@ -52,7 +52,7 @@ export const floors: readonly { rooms: readonly string[]; apart?: boolean }[] = 
   { rooms: ['policy', 'route', 'translate', 'capture'], apart: true },
   // analysis explains what the rooms below decide, with their own functions: it stands on all of them.
   { rooms: ['state', 'telemetry', 'analysis'] },
-  { rooms: ['sys', 'identity', 'tunnel', 'xds', 'kube'] },
+  { rooms: ['sys', 'identity', 'tunnel', 'http', 'xds', 'kube'] },
   { rooms: ['apiserver', 'ztunnel', 'waypoint', 'cni', 'control'], apart: true },
   { rooms: ['lab'] },
   { rooms: ['cli', 'dashboard'] },

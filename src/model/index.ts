@@ -1,6 +1,7 @@
 // model: the nouns of the mesh as frozen plain data, so that they cross to a worker as they are.
 // Imports kit and the names of errors. Must not know bytes, files, sockets or Kubernetes.
 export * from './baggage.ts';
+export * from './http/index.ts';
 export * from './identity.ts';
 export * from './mesh-view.ts';
 export * from './name-plan.ts';

@@ -1,0 +1,6 @@
+// http: HTTP/1.1 and HTTP/2 messages on byte channels, strict (RFC 9110, 9112, 9113). Owns parsing, framing, header
+// checks, path canonicalisation and protocol detection. Imports kit, model and tunnel (its HTTP/2 machine). Must not
+// know routes, policies, identities or sockets.
+export * from './byte-channel.ts';
+export * from './exchange.ts';
+export * from './header-map.ts';
