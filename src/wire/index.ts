@@ -1,5 +1,5 @@
 // wire: bytes to the model and back. Owns the protobuf messages (gen/ is generated from proto/), the HBONE
-// headers, the ZDS datagrams and DNS messages. May import kit, errors and model. Must not know sockets, files, Kubernetes,
+// headers, the ZDS datagrams, DNS messages and the JSON of waypoint resources. May import kit, errors and model. Must not know sockets, files, Kubernetes,
 // or what anyone does with a record: it decodes in full or refuses by name.
 export * from './address.ts';
 export * from './ca.ts';
@@ -20,5 +20,6 @@ export * from './hbone-headers.ts';
 export * from './policy.ts';
 export * from './proxy-protocol.ts';
 export * from './state-of-the-world.ts';
+export * from './waypoint-resource.ts';
 export { WireError } from './wire-error.ts';
 export * from './zds.ts';
