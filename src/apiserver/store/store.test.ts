@@ -65,7 +65,8 @@ test('what has been written moves from the log into the database, beside the wri
     const store = new Store(persistence);
     const maps = store.collection('configmaps');
     for (let i = 0; i < 100; i++) store.create(maps, item('x', `n${i}`, 'v'.repeat(100_000)));
-    await eventually(() => (statSync(join(dir, 'objects.db')).size > 5e6 ? true : undefined));
+    // It waits for the disk, which may be busy with others' writes.
+    await eventually(() => (statSync(join(dir, 'objects.db')).size > 5e6 ? true : undefined), 120_000);
     store.create(maps, item('x', 'last'));
   }
   using persistence = new Persistence({ dir });

@@ -6,7 +6,7 @@ import { readLabConfig } from '../lab-state.ts';
 import type { LabPaths } from '../paths.ts';
 import { labUp } from '../up.ts';
 import { waitForWorkloads } from '../wait-workloads.ts';
-import { expectThat, TourLab } from './tour-lab.ts';
+import { expectThat, TourError, TourLab } from './tour-lab.ts';
 import { tourSteps, type Narrator, type TourContext } from './tour-steps.ts';
 
 export interface TourOptions {
@@ -51,7 +51,14 @@ export async function playTour(options: TourOptions): Promise<void> {
     const applied = await orAbort(applyManifests(client, manifests, 'aura-demo'));
     await orAbort(waitForWorkloads(client, applied, (text) => tell.show(text)));
     const context: TourContext = { lab: new TourLab(paths, client), tell, samples };
-    for (const { play } of tourSteps) await orAbort(Promise.resolve(play(context)));
+    for (const { play } of tourSteps)
+      await orAbort(Promise.resolve(play(context))).catch((error: unknown) => {
+        if (error instanceof TourError) {
+          tell.say('That should not be. What the proxies said last:');
+          for (const { node, line } of context.lab.lastWords()) tell.show(`${node}: ${line}`);
+        }
+        throw error;
+      });
   } finally {
     tell.say('');
     tell.command('aura lab down');

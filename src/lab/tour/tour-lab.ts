@@ -40,6 +40,9 @@ export interface LogMark {
 export const meshLabel = 'istio.io/dataplane-mode';
 export const redirection = 'ambient.istio.io/redirection';
 
+/** For an answer: a machine whose disk is busy may hold a program up for seconds. */
+const patienceSeconds = '20';
+
 export class TourLab {
   readonly paths: LabPaths;
   readonly client: KubeClient;
@@ -60,7 +63,7 @@ export class TourLab {
   }
 
   async call(from: PodTarget, url: string, how: string): Promise<Call> {
-    const result = await execInPod(this.paths, from, ['curl', '-sS', '-m', '5', url]);
+    const result = await execInPod(this.paths, from, ['curl', '-sS', '-m', patienceSeconds, url]);
     let answer: Answer | undefined;
     try {
       answer = JSON.parse(result.stdout) as Answer;
@@ -94,6 +97,17 @@ export class TourLab {
       const file = run === undefined ? undefined : logFiles(run, 'log').at(-1);
       return file === undefined ? [] : [{ node: stored.pod.spec.nodeName ?? '', file }];
     });
+  }
+
+  /** What the proxies said last, for a check that did not hold. */
+  lastWords(): { node: string; line: string }[] {
+    return this.#logs('ztunnel').flatMap(({ node, file }) =>
+      readFileSync(file, 'utf8')
+        .trimEnd()
+        .split('\n')
+        .slice(-12)
+        .map((line) => ({ node, line })),
+    );
   }
 
   /** Remembers where the logs end now. */

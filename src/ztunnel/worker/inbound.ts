@@ -37,6 +37,7 @@ import {
   endsOf,
   guard,
   localWorkload,
+  lookUp,
   stillAllowed,
   type PodContext,
 } from './pod-context.ts';
@@ -178,7 +179,7 @@ async function judge(
 async function planned(context: PodContext, facts: InboundFacts): Promise<InboundPlan> {
   let plan = planInbound(facts, context.view, context.route);
   for (let round = 1; round < planRounds && plan.kind === 'needs'; round++) {
-    await context.view.ask(plan.keys);
+    await lookUp(context, plan.keys);
     plan = planInbound(facts, context.view, context.route);
   }
   return plan;

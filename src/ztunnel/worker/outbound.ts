@@ -22,6 +22,7 @@ import {
   endsOf,
   guard,
   localWorkload,
+  lookUp,
   type PodContext,
 } from './pod-context.ts';
 import { Relay } from './relay.ts';
@@ -98,7 +99,7 @@ async function planWithNeeds(context: PodContext, facts: OutboundFacts): Promise
     if (plan.kind !== 'needs') break;
     const wanted = plan;
     await Promise.all([
-      context.view.ask(wanted.keys),
+      lookUp(context, wanted.keys),
       ...wanted.hostnames.map(async (hostname) => {
         resolved.set(hostname, await resolve(hostname));
       }),

@@ -14,6 +14,7 @@ import {
   endsOf,
   guard,
   localWorkload,
+  lookUp,
   stillAllowed,
   type PodContext,
 } from './pod-context.ts';
@@ -58,7 +59,7 @@ async function handle(
   };
   let plan = planPlaintext(facts, context.view, context.route);
   for (let round = 1; round < planRounds && plan.kind === 'needs'; round++) {
-    await context.view.ask(plan.keys);
+    await lookUp(context, plan.keys);
     plan = planPlaintext(facts, context.view, context.route);
   }
   if (socket.destroyed) throw abandoned(context);

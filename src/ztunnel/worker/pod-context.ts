@@ -2,7 +2,7 @@
 import type { Socket } from 'node:net';
 import { errorText, MeshError } from '#/errors/index.ts';
 import type { Clock, Logger, SocketAddress } from '#/kit/index.ts';
-import type { Workload } from '#/model/index.ts';
+import type { MeshKey, Workload } from '#/model/index.ts';
 import type { RouteSettings } from '#/route/index.ts';
 import type { MirrorView } from '#/state/index.ts';
 import type { Netns } from '#/sys/index.ts';
@@ -81,6 +81,23 @@ export function awaitLocalWorkload(context: PodContext): Promise<Workload> {
       );
     });
   });
+}
+
+/** How long a connection waits for what the main thread knows. */
+const lookUpMs = 5000;
+
+/** Waits until the view knows the keys. Rejects with NO_ROUTE when the main thread does not answer in time. */
+export async function lookUp(context: PodContext, keys: readonly MeshKey[]): Promise<void> {
+  const late = Promise.withResolvers<never>();
+  using _timer = context.clock.after(lookUpMs, () =>
+    late.reject(
+      new MeshError(
+        'NO_ROUTE',
+        `no valid routing destination for workload: no answer to ${keys.join(', ')} within ${lookUpMs / 1000} s`,
+      ),
+    ),
+  );
+  await Promise.race([context.view.ask(keys), late.promise]);
 }
 
 export interface Ends {
