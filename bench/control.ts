@@ -107,12 +107,15 @@ class Proxies implements Disposable {
 
   constructor(address: string, count: number) {
     this.count = count;
-    this.helper = new Helper<ClientsReport>('control-clients.ts', [address, String(count)], (report) => {
-      if (report.kind !== 'delta') return;
-      const pod = report.name.slice(report.name.lastIndexOf('/') + 1);
-      const times = this.arrivals.get(pod);
-      if (times === undefined) this.arrivals.set(pod, [report.at]);
-      else times.push(report.at);
+    const args = [address, count, measuredPods].map(String);
+    this.helper = new Helper<ClientsReport>('control-clients.ts', args, (report) => {
+      if (report.kind !== 'deltas') return;
+      for (const { name, at } of report.deltas) {
+        const pod = name.slice(name.lastIndexOf('/') + 1);
+        const times = this.arrivals.get(pod);
+        if (times === undefined) this.arrivals.set(pod, [at]);
+        else times.push(at);
+      }
     });
   }
 
