@@ -5,7 +5,7 @@
 export const ioOwners: Readonly<Record<string, { rooms: readonly string[]; why: string }>> = {
   koffi: { rooms: ['sys'], why: 'system calls go through one door that has a fake twin' },
   'node:net': {
-    rooms: ['sys', 'tunnel', 'ztunnel', 'cni', 'lab', 'waypoint'],
+    rooms: ['sys', 'tunnel', 'program', 'ztunnel', 'cni', 'lab', 'waypoint'],
     why: 'sockets are made by sys, in a given netns, with a given mark',
   },
   'node:dgram': { rooms: ['sys', 'lab', 'ztunnel'], why: 'datagram sockets are made by sys' },
@@ -22,16 +22,16 @@ export const ioOwners: Readonly<Record<string, { rooms: readonly string[]; why: 
     why: 'commands are run by sys, so that they can be faked and bounded',
   },
   'node:tls': {
-    rooms: ['identity', 'tunnel', 'ztunnel', 'waypoint', 'apiserver'],
+    rooms: ['identity', 'tunnel', 'program', 'ztunnel', 'waypoint', 'apiserver'],
     why: 'TLS contexts are made where identities are',
   },
   'node:crypto': {
-    rooms: ['identity', 'apiserver', 'lab', 'control'],
+    rooms: ['identity', 'apiserver', 'lab', 'control', 'waypoint'],
     why: 'keys are made where identities are',
   },
   'node:http2': { rooms: ['xds', 'waypoint'], why: 'the tunnel has its own framing' },
   'node:http': {
-    rooms: ['apiserver', 'control', 'cni', 'ztunnel', 'waypoint', 'lab', 'cli'],
+    rooms: ['apiserver', 'control', 'cni', 'program', 'waypoint', 'lab', 'cli'],
     why: 'HTTP servers belong to programs',
   },
   'node:https': {
@@ -52,7 +52,7 @@ export const floors: readonly { rooms: readonly string[]; apart?: boolean }[] = 
   { rooms: ['policy', 'route', 'translate', 'capture'], apart: true },
   // analysis explains what the rooms below decide, with their own functions: it stands on all of them.
   { rooms: ['state', 'telemetry', 'analysis'] },
-  { rooms: ['sys', 'identity', 'tunnel', 'http', 'xds', 'kube'] },
+  { rooms: ['sys', 'identity', 'tunnel', 'http', 'program', 'xds', 'kube'] },
   { rooms: ['apiserver', 'ztunnel', 'waypoint', 'cni', 'control'], apart: true },
   { rooms: ['lab'] },
   { rooms: ['cli', 'dashboard'] },

@@ -1,7 +1,8 @@
 import assert from 'node:assert/strict';
 import { availableParallelism } from 'node:os';
 import { suite, test } from 'node:test';
-import { ConfigError, parseDuration, parseZtunnelConfig, type ZtunnelConfig } from './config.ts';
+import { ConfigError, parseDuration } from '#/program/index.ts';
+import { parseZtunnelConfig, type ZtunnelConfig } from './config.ts';
 
 const cores = availableParallelism();
 const dns: ZtunnelConfig['dns'] = {

@@ -1,7 +1,17 @@
 // The node proxy's configuration, read once from an environment map. Names and defaults are upstream's, so that
 // the same DaemonSet runs either program.
 import { availableParallelism } from 'node:os';
-import { isLoopback, logLevels, parseHostPort, parseIp, type LogLevel } from '#/kit/index.ts';
+import { isLoopback, parseHostPort, parseIp, type LogLevel } from '#/kit/index.ts';
+import {
+  ConfigError,
+  logLevelOf,
+  optional,
+  prefixed,
+  settingsReader,
+  withScheme,
+  type Env,
+  type SettingsReader,
+} from '#/program/index.ts';
 import type { WindowSettings } from '#/tunnel/index.ts';
 
 export interface ZtunnelConfig {
@@ -76,13 +86,8 @@ export interface ZtunnelConfig {
   readonly maxConnectionsPerPod: number;
 }
 
-/** A setting that cannot be used. The message names the variable, its value and what is expected. */
-export class ConfigError extends Error {}
-
-type Env = Readonly<Record<string, string | undefined>>;
-
 export function parseZtunnelConfig(env: Env): ZtunnelConfig {
-  const read = reader(env);
+  const read = settingsReader(env);
   refuseUnsupported(env);
   const proxyMetadata = prefixed(env, 'ISTIO_META_');
   const keepAlive = {
@@ -143,7 +148,7 @@ export function parseZtunnelConfig(env: Env): ZtunnelConfig {
     loopbackTunnel: read.flag('LOCALHOST_APP_TUNNEL', true),
     responseBaggage: read.flag('ENABLE_RESPONSE_BAGGAGE', true),
     policyLogLevel: read.flag('AUTHZ_POLICY_INFO_LOGGING', false) ? 'info' : 'debug',
-    logLevel: logLevel(env.RUST_LOG),
+    logLevel: logLevelOf('RUST_LOG', env.RUST_LOG),
     logFormat: env.LOG_FORMAT === 'json' ? 'json' : 'plain',
     ports: {
       outbound: 15001,
@@ -184,7 +189,7 @@ function refuseUnsupported(env: Env): void {
 }
 
 /** The kernel counts whole seconds, up to 32767. */
-function keepAliveSeconds(read: Reader, name: string): number {
+function keepAliveSeconds(read: SettingsReader, name: string): number {
   const seconds = Math.ceil(read.durationMs(name, 180_000) / 1000);
   if (seconds < 1 || seconds > 32_767)
     throw new ConfigError(`${name} is ${seconds} s; expected from 1s to 32767s`);
@@ -192,7 +197,7 @@ function keepAliveSeconds(read: Reader, name: string): number {
 }
 
 /** `localhost:PORT`, or one loopback address: others could be asked by anybody. */
-function dnsAddress(read: Reader): { hosts: readonly string[]; port: number } {
+function dnsAddress(read: SettingsReader): { hosts: readonly string[]; port: number } {
   const text = read.text('ISTIO_META_DNS_PROXY_ADDR', 'localhost:15053');
   const parts = parseHostPort(text);
   const ip = parts === undefined ? undefined : parseIp(parts.host);
@@ -209,75 +214,8 @@ function dnsAddress(read: Reader): { hosts: readonly string[]; port: number } {
   );
 }
 
-interface Reader {
-  text(name: string, fallback: string): string;
-  flag(name: string, fallback: boolean): boolean;
-  flag(name: string, fallback: boolean | undefined): boolean | undefined;
-  number(name: string, fallback: number, least?: number, most?: number): number;
-  durationMs(name: string, fallback: number): number;
-}
-
-function reader(env: Env): Reader {
-  const set = (name: string): string | undefined => (env[name] === '' ? undefined : env[name]);
-  return {
-    text: (name, fallback) => set(name) ?? fallback,
-    flag(name: string, fallback: boolean | undefined) {
-      const value = set(name)?.toLowerCase();
-      if (value === undefined) return fallback as boolean;
-      if (value === 'true' || value === '1') return true;
-      if (value === 'false' || value === '0') return false;
-      throw new ConfigError(`${name}="${env[name]}" is neither true nor false`);
-    },
-    number(name, fallback, least = 0, most = 2 ** 31 - 1) {
-      const value = set(name);
-      if (value === undefined) return fallback;
-      const number = Number(value);
-      if (!/^[0-9]+$/.test(value) || number < least || number > most) {
-        throw new ConfigError(`${name}="${value}" is not a whole number from ${least} to ${most}`);
-      }
-      return number;
-    },
-    durationMs(name, fallback) {
-      const value = set(name);
-      return value === undefined ? fallback : parseDuration(name, value);
-    },
-  };
-}
-
-const unitMs = { ms: 1, s: 1000, m: 60_000, h: 3_600_000 } as const;
-
-/** `5s`, `10m`, `1h30m`, `500ms`: to milliseconds. */
-export function parseDuration(name: string, text: string): number {
-  let rest = text;
-  let total = 0;
-  while (rest !== '') {
-    const part = /^([0-9]+(?:\.[0-9]+)?)(ms|s|m|h)/.exec(rest);
-    if (part === null) throw new ConfigError(`${name}="${text}" is not a duration such as 5s, 10m or 1h30m`);
-    total += Number(part[1]) * unitMs[part[2] as keyof typeof unitMs];
-    rest = rest.slice(part[0].length);
-  }
-  if (text === '') throw new ConfigError(`${name} is empty; expected a duration such as 5s`);
-  return total;
-}
-
-function optional<K extends string>(name: K, value: string | undefined): { [P in K]?: string } {
-  return (value === undefined || value === '' ? {} : { [name]: value }) as { [P in K]?: string };
-}
-
-function prefixed(env: Env, prefix: string): Record<string, string> {
-  const found: Record<string, string> = {};
-  for (const [name, value] of Object.entries(env)) {
-    if (name.startsWith(prefix) && value !== undefined) found[name.slice(prefix.length)] = value;
-  }
-  return found;
-}
-
-function withScheme(address: string): string {
-  return address === '' || address.includes('://') ? address : `https://${address}`;
-}
-
 /** Upstream leaves 5 s of a long grace period, or 1 s of a short one, for what comes after the drain. */
-function drainDeadline(env: Env, read: Reader): number {
+function drainDeadline(env: Env, read: SettingsReader): number {
   if ((env.CONNECTION_TERMINATION_DEADLINE ?? '') !== '')
     return read.durationMs('CONNECTION_TERMINATION_DEADLINE', 5000);
   const grace = read.number('TERMINATION_GRACE_PERIOD_SECONDS', 0);
@@ -290,7 +228,7 @@ function drainDeadline(env: Env, read: Reader): number {
  * the cores, in any case no less than the CPU request. At least one: a worker of ours is an event loop of its own,
  * which upstream's two threads are not.
  */
-function workerCount(env: Env, read: Reader): number {
+function workerCount(env: Env, read: SettingsReader): number {
   const cores = availableParallelism();
   const value = env.ZTUNNEL_WORKER_THREADS ?? '';
   const percent = /^([0-9]{1,3})%$/.exec(value);
@@ -302,14 +240,4 @@ function workerCount(env: Env, read: Reader): number {
   const limit = Math.max(read.number('ZTUNNEL_CPU_LIMIT', 0), read.number('ZTUNNEL_RESOURCE_CPU_LIMIT', 0));
   const request = read.number('ZTUNNEL_RESOURCE_CPU_REQUEST', 0);
   return Math.max(1, request, limit > 0 ? limit : Math.ceil(cores / 4));
-}
-
-/** RUST_LOG's plain level; directives per target are for /logging. */
-function logLevel(text: string | undefined): LogLevel {
-  const first = text?.split(',').find((part) => !part.includes('='));
-  if (first === undefined || first === '') return 'info';
-  const level = logLevels.find((known) => known === first.toLowerCase());
-  if (level === undefined)
-    throw new ConfigError(`RUST_LOG="${text}": "${first}" is none of ${logLevels.join(', ')}`);
-  return level;
 }

@@ -3,5 +3,6 @@
 // it is told by xDS and ZDS only.
 //
 // The data path runs in worker threads (worker/), apart from control plane, certificates, scrapes and dumps.
-export { ConfigError, parseZtunnelConfig, type ZtunnelConfig } from './config.ts';
+export { ConfigError } from '#/program/index.ts';
+export { parseZtunnelConfig, type ZtunnelConfig } from './config.ts';
 export { startZtunnel, type RunningZtunnel, type ZtunnelDeps } from './start.ts';

@@ -4,6 +4,7 @@ import { errorText } from '#/errors/index.ts';
 import { createLogger, systemClock, type Clock, type LogLevel, type Logger } from '#/kit/index.ts';
 import { CaClient, CertificateManager } from '#/identity/index.ts';
 import { workloadIdentity, type Identity } from '#/model/index.ts';
+import { LogOutput, Readiness, startAdmin, startMetrics, startReadiness } from '#/program/index.ts';
 import { MeshStore } from '#/state/index.ts';
 import { linuxKernel, type Kernel } from '#/sys/index.ts';
 import { families, MetricSet, openMetrics, TrafficMetrics } from '#/telemetry/index.ts';
@@ -14,11 +15,8 @@ import { configShown } from './config-shown.ts';
 import type { ZtunnelConfig } from './config.ts';
 import { controlPlaneLoss } from './control-plane-loss.ts';
 import { DataWorkers } from './data-workers.ts';
-import { LogOutput } from './log-output.ts';
 import { addressType, applyPush, authorizationType } from './mesh-sync.ts';
 import { Pods } from './pods.ts';
-import { Readiness } from './readiness.ts';
-import { startAdmin, startMetrics, startReadiness } from './servers.ts';
 import { runZdsClient } from './zds-client.ts';
 
 export interface ZtunnelDeps {
@@ -163,6 +161,7 @@ export async function startZtunnel(config: ZtunnelConfig, deps: ZtunnelDeps = {}
 
   const admin = started.use(
     await startAdmin(config.ports.admin, {
+      program: 'ztunnel',
       configDump: async () => {
         return configDump({
           config,

@@ -23,6 +23,7 @@ async function admin(t: TestContext, actions: Partial<AdminActions> = {}) {
   let level: LogLevel = 'info';
   let quits = 0;
   const server = await startAdmin(0, {
+    program: 'ztunnel',
     configDump: () => Promise.resolve({ workloads: [] }),
     logLevel: (wanted) => {
       if (wanted !== undefined) level = wanted === 'reset' ? 'info' : wanted;

@@ -7,6 +7,8 @@ import { metricsContentType } from '#/telemetry/index.ts';
 import type { Readiness } from './readiness.ts';
 
 export interface AdminActions {
+  /** The program's name, for the index page. */
+  readonly program: string;
   configDump(): Promise<unknown>;
   /** Undefined level: only tells the present one. `reset`: back to what the program was started with. */
   logLevel(level?: LogLevel | 'reset'): LogLevel;
@@ -78,8 +80,8 @@ function text(
   response.end(body);
 }
 
-const index = `<!doctype html>
-<html><head><title>Aura ztunnel</title></head><body><h1>Aura ztunnel</h1><ul>
+const indexPage = (program: string): string => `<!doctype html>
+<html><head><title>Aura ${program}</title></head><body><h1>Aura ${program}</h1><ul>
 <li><a href="config_dump">config_dump</a>: the state of this proxy</li>
 <li>logging: POST ?level=LEVEL to change the log level, without a query to see it</li>
 <li>quitquitquit: POST to shut down gracefully</li>
@@ -91,7 +93,7 @@ export function startAdmin(port: number, actions: AdminActions): Promise<Listeni
     const post = request.method === 'POST';
     switch (url.pathname) {
       case '/':
-        text(response, 200, index, 'text/html; charset=utf-8');
+        text(response, 200, indexPage(actions.program), 'text/html; charset=utf-8');
         return;
       case '/config_dump':
         text(

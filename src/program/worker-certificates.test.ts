@@ -3,7 +3,7 @@ import { before, suite, test } from 'node:test';
 import { CertificateAuthority, createCsr, type Certificate } from '#/identity/index.ts';
 import { ManualClock } from '#/kit/index.ts';
 import { parseIdentity, type Identity } from '#/model/index.ts';
-import { WorkerCertificates } from './certificates.ts';
+import { WorkerCertificates } from './worker-certificates.ts';
 
 const web = parseIdentity('spiffe://cluster.local/ns/shop/sa/web') as Identity;
 
