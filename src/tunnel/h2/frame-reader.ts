@@ -13,11 +13,13 @@ export interface FrameSink {
   headerBlock(stream: number, block: Buffer, ended: boolean): void;
   /** SETTINGS, PING, GOAWAY, RST_STREAM or WINDOW_UPDATE, of a length that its type allows. */
   control(type: number, flags: number, stream: number, payload: Buffer): void;
+  /** PRIORITY or a frame of a type that is not known, whole. */
+  ignored?(): void;
   /** The connection must end with this code. The sink calls `stop`. */
   malformed(code: number, message: string): void;
 }
 
-/** Payload that is collected before it is looked at, bytes: the largest header block. */
+/** Payload that is collected before it is looked at, bytes: the largest header block, unless asked for more. */
 const collectLimit = 64 * 1024;
 const maxContinuations = 64;
 /** Entries of one SETTINGS frame. Six are defined; others are ignored. */
@@ -28,6 +30,7 @@ const nothing = Buffer.alloc(0);
 export class FrameReader {
   readonly #sink: FrameSink;
   readonly #maxFrame: number;
+  readonly #maxBlock: number;
   #stopped = false;
   #prefaceLeft: number;
   #settingsSeen = false;
@@ -49,12 +52,26 @@ export class FrameReader {
   #blockEnded = false;
   #block: Buffer = nothing;
   #continuations = 0;
+  #serial = 0;
 
-  /** @param maxFrame SETTINGS_MAX_FRAME_SIZE as announced to the peer */
-  constructor(expectPreface: boolean, maxFrame: number, sink: FrameSink) {
+  /**
+   * @param maxFrame SETTINGS_MAX_FRAME_SIZE as announced to the peer
+   * @param maxList SETTINGS_MAX_HEADER_LIST_SIZE
+   */
+  constructor(expectPreface: boolean, maxFrame: number, sink: FrameSink, maxList = 0) {
     this.#prefaceLeft = expectPreface ? preface.length : 0;
     this.#maxFrame = maxFrame;
+    this.#maxBlock = Math.max(collectLimit, maxList);
     this.#sink = sink;
+  }
+
+  /**
+   * What the peer has begun and owes the rest of: its preface and SETTINGS, or a header block. The same number as
+   * before means the same frame; undefined: nothing.
+   */
+  get owed(): number | undefined {
+    const begun = this.#headLength > 0 && this.#type !== frameType.data;
+    return begun || this.#blockStream !== 0 || !this.#settingsSeen ? this.#serial : undefined;
   }
 
   /** Nothing more is read. */
@@ -141,11 +158,12 @@ export class FrameReader {
   #checkHead(length: number): void {
     let fits = true;
     let onStream = false;
+    if (this.#type !== frameType.continuation) this.#serial++;
     switch (this.#type) {
       case frameType.headers:
       case frameType.continuation:
         onStream = true;
-        if (length + this.#block.length > collectLimit) this.#tooMuch('a header block without end');
+        if (length + this.#block.length > this.#maxBlock) this.#tooMuch('a header block without end');
         break;
       case frameType.rstStream:
         onStream = true;
@@ -206,6 +224,7 @@ export class FrameReader {
         return;
       }
       default: // PRIORITY and unknown types mean nothing to us (RFC 9113, 5.5): dropped as they come.
+        if (last) this.#sink.ignored?.();
     }
   }
 

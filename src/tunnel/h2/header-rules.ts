@@ -1,50 +1,74 @@
-// What a list of headers must look like before anyone reads it (RFC 9113, 8.2, 8.3 and 8.5). A list that two
+// What a list of headers must look like before anyone reads it (RFC 9113, 8.2, 8.3 and 8.5; RFC 8441). A list that two
 // readers could understand in two ways is refused as a whole.
 import type { HeaderList } from './hpack.ts';
 
 export type HeaderRole = 'request' | 'response' | 'trailers';
 
 const name = /^[!#$%&'*+\-.^_`|~0-9a-z]+$/;
-// oxlint-disable-next-line no-control-regex -- these three are what must not be in a value
-const badValue = /[\0\r\n]/;
-
-const pseudo: Readonly<Record<HeaderRole, ReadonlySet<string>>> = {
-  request: new Set([':method', ':authority', ':scheme', ':path']),
-  response: new Set([':status']),
-  trailers: new Set(),
-};
+/** RFC 9110, 5.5: no control character but a tab, which may not be first or last, and nor may a space. */
+// oxlint-disable-next-line no-control-regex -- these are what must not be in a value
+const badValue = /[\0-\x08\n-\x1f\x7f]|^[\t ]|[\t ]$/;
 
 /** They speak of one connection of HTTP/1, which is not there. */
 const ofHttp1 = new Set(['connection', 'keep-alive', 'proxy-connection', 'transfer-encoding', 'upgrade']);
 
-/** What is wrong with the list, or undefined. The stream of a malformed list is reset (RFC 9113, 8.1.1). */
-export function malformedHeaders(headers: HeaderList, role: HeaderRole): string | undefined {
-  const seen = new Map<string, string>();
+const pseudo = { method: 1, authority: 2, scheme: 4, path: 8, protocol: 16, status: 32 } as const;
+const bits: ReadonlyMap<string, number> = new Map(
+  Object.entries(pseudo).map(([key, bit]) => [`:${key}`, bit]),
+);
+const ofRequest = pseudo.method | pseudo.authority | pseudo.scheme | pseudo.path;
+const allowed = { request: ofRequest, response: pseudo.status, trailers: 0 } as const;
+
+/**
+ * What is wrong with the list, or undefined. The stream of a malformed list is reset (RFC 9113, 8.1.1).
+ * @param extended `:protocol` was agreed on
+ */
+export function malformedHeaders(
+  headers: HeaderList,
+  role: HeaderRole,
+  extended = false,
+): string | undefined {
+  const known = role === 'request' && extended ? ofRequest | pseudo.protocol : allowed[role];
+  let seen = 0;
   let regular = false;
+  let method = '';
+  let path = '';
+  let status = '';
   for (const [key, value] of headers) {
-    if (badValue.test(value)) return `a value of ${printable(key)} has a line break or NUL`;
-    if (key.startsWith(':')) {
+    if (badValue.test(value)) return badValueOf(key, value);
+    if (key.charCodeAt(0) === 0x3a) {
       if (regular) return `${printable(key)} after a regular header`;
-      if (!pseudo[role].has(key)) return `${printable(key)} in a ${role}`;
-      if (seen.has(key)) return `${key} twice`;
-      seen.set(key, value);
+      const bit = bits.get(key) ?? 0;
+      if ((bit & known) === 0) return `${printable(key)} in a ${role}`;
+      if ((bit & seen) !== 0) return `${key} twice`;
+      seen |= bit;
+      if (bit === pseudo.method) method = value;
+      else if (bit === pseudo.path) path = value;
+      else if (bit === pseudo.status) status = value;
       continue;
     }
     regular = true;
     if (!name.test(key)) return `a header named ${printable(key)}`;
-    if (ofHttp1.has(key) || (key === 'te' && value !== 'trailers')) return `${key} is of HTTP/1`;
+    if (ofHttp1.has(key) || (key === 'te' && value.toLowerCase() !== 'trailers'))
+      return `${key} is of HTTP/1`;
   }
-  if (role === 'request') return malformedRequest(seen);
-  if (role === 'response' && !/^[1-5]\d\d$/.test(seen.get(':status') ?? '')) return 'no :status';
+  if (role === 'request') return malformedRequest(seen, method, path);
+  if (role === 'response' && !/^[1-5]\d\d$/.test(status)) return 'no :status';
   return undefined;
 }
 
-function malformedRequest(seen: ReadonlyMap<string, string>): string | undefined {
-  const method = seen.get(':method');
-  if (method === undefined || method === '') return 'no :method';
-  if (method === 'CONNECT')
-    return seen.has(':scheme') || seen.has(':path') ? ':scheme or :path in a CONNECT' : undefined;
-  return seen.has(':scheme') && (seen.get(':path') ?? '') !== '' ? undefined : 'no :scheme or :path';
+function malformedRequest(seen: number, method: string, path: string): string | undefined {
+  if (method === '') return 'no :method';
+  const protocol = (seen & pseudo.protocol) !== 0;
+  if (protocol && method !== 'CONNECT') return ':protocol without CONNECT';
+  const target = seen & (pseudo.scheme | pseudo.path);
+  if (method === 'CONNECT' && !protocol) return target !== 0 ? ':scheme or :path in a CONNECT' : undefined;
+  return target === (pseudo.scheme | pseudo.path) && path !== '' ? undefined : 'no :scheme or :path';
+}
+
+function badValueOf(key: string, value: string): string {
+  const blank = /^[\t ]|[\t ]$/.test(value) ? 'a blank at its end' : 'a control character';
+  return `a value of ${printable(key)} has ${/[\0\r\n]/.test(value) ? 'a line break or NUL' : blank}`;
 }
 
 /** What a peer made up, as it may stand in a message. */

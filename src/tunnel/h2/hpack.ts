@@ -10,7 +10,15 @@ export type HeaderList = readonly HeaderField[];
 export class CompressionError extends Error {}
 
 /** The list is larger than the limit. The compressed state is intact: only the stream must end. */
-export class HeadersTooLarge extends Error {}
+export class HeadersTooLarge extends Error {
+  /** The fields before the limit. */
+  readonly kept: HeaderList;
+
+  constructor(message: string, kept: HeaderList) {
+    super(message);
+    this.kept = kept;
+  }
+}
 
 // prettier-ignore
 const staticTable: HeaderList = [
@@ -127,7 +135,8 @@ export class HpackDecoder {
       // A list that is too large is read to its end, since the table is shared by all streams.
       if (size <= this.#listLimit) fields.push(field);
     }
-    if (size > this.#listLimit) throw new HeadersTooLarge(`header list of ${size}, over ${this.#listLimit}`);
+    if (size > this.#listLimit)
+      throw new HeadersTooLarge(`header list of ${size}, over ${this.#listLimit}`, fields);
     return fields;
   }
 

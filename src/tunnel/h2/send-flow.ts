@@ -7,6 +7,8 @@ import type { H2Stream } from './stream.ts';
 export interface SendFlowEvents {
   /** Bytes wait in the output. */
   flush(): void;
+  /** Lays a stream's trailers, which end it. */
+  trailers(stream: H2Stream): void;
   /** The end of a stream has been laid. */
   ended(stream: H2Stream): void;
 }
@@ -23,6 +25,8 @@ export class SendFlow {
   streamWindow = firstWindow;
   /** Nothing more is laid until the transport has taken what is there. */
   congested = false;
+  /** Pieces of data laid so far. */
+  laid = 0;
 
   constructor(output: FrameWriter, outputLimit: number, events: SendFlowEvents) {
     this.#output = output;
@@ -50,7 +54,8 @@ export class SendFlow {
     }
     stream.endPending = false;
     stream.localEnded = true;
-    this.#output.endStream(stream.id);
+    if (stream.trailers === undefined) this.#output.endStream(stream.id);
+    else this.#events.trailers(stream);
     this.#events.flush();
     this.#events.ended(stream);
   }
@@ -72,6 +77,7 @@ export class SendFlow {
     if (room <= 0) return 0;
     stream.sendWindow -= room;
     this.#window -= room;
+    this.laid++;
     for (let at = 0; at < room; at += this.maxFrame)
       this.#output.data(stream.id, chunk, at, Math.min(room, at + this.maxFrame));
     this.#events.flush();

@@ -258,7 +258,7 @@ test("the peer's frame limit cuts our DATA and header blocks", () => {
 
 test('client: stream numbers run out', async () => {
   const peer = new ScriptedPeer('client');
-  peer.session.nextStream = maxStreamId;
+  peer.session.numbers.next = maxStreamId;
   const last = peer.request();
   assert.equal(last.stream.id, maxStreamId);
   assert.equal(peer.session.freeStreams, 0);

@@ -1,17 +1,21 @@
-// An HTTP/2 connection (RFC 9113) as far as a tunnel needs it: many byte streams over one transport, no push,
-// no priorities. Bytes in, events and bytes out; knows nothing of sockets or TLS. Every buffer has a limit:
+// An HTTP/2 connection (RFC 9113): many streams over one transport, no push, no priorities. Bytes in, events and bytes out; knows nothing of sockets or TLS. Every buffer has a limit:
 // data by the windows, control answers by the transport's back-pressure, header blocks by size and count.
-import { FrameReader } from './frame-reader.ts';
-import { flag, FrameWriter, frameType, h2Error, h2ErrorName, maxStreamId, maxWindow } from './frames.ts';
+import { ControlFrames } from './control-frames.ts';
+import { FloodGuard, type Work } from './flood-guard.ts';
+import { FrameReader, type FrameSink } from './frame-reader.ts';
+import { FrameWriter, h2Error, maxStreamId } from './frames.ts';
+import { faultOfHeaders, HeaderIntake, isInformational, type DecodedHeaders } from './header-intake.ts';
 import { malformedHeaders } from './header-rules.ts';
-import { CompressionError, HeadersTooLarge, HpackDecoder, HpackEncoder, type HeaderList } from './hpack.ts';
+import { HpackEncoder, type HeaderList } from './hpack.ts';
 import { ReceiveWindow } from './receive-window.ts';
 import { SendFlow } from './send-flow.ts';
 import type { SessionHandlers, SessionSettings } from './session-interface.ts';
-import { firstWindow, greet, readSettings } from './settings-frame.ts';
+import { firstWindow, greet } from './settings-frame.ts';
+import { StreamNumbers } from './stream-numbers.ts';
 import { H2Stream, type StreamFailure } from './stream.ts';
 
 type Role = 'client' | 'server';
+type WholeHeaders = Extract<DecodedHeaders, { readonly whole: boolean }>;
 
 export class H2Session {
   readonly role: Role;
@@ -19,8 +23,11 @@ export class H2Session {
   readonly streams: Map<number, H2Stream> = new Map();
   /** Streams that the peer lets us have open; a guess until its settings are here. */
   peerMaxConcurrent = 100;
-  /** Number of the next stream that we open: it goes up to 2^31−1 and no further. */
-  nextStream: number;
+  /** The peer's settings are here. */
+  settingsSeen = false;
+  /** The peer takes `:protocol` (RFC 8441). */
+  peerConnectProtocol = false;
+  readonly numbers: StreamNumbers;
   goingAway = false;
   /** Why the peer goes away, in its GOAWAY's words, if it says so. */
   peerError: string | undefined;
@@ -30,14 +37,12 @@ export class H2Session {
   readonly #handlers: SessionHandlers;
   readonly #flow: SendFlow;
   readonly #reader: FrameReader;
-  readonly #decoder: HpackDecoder;
+  readonly #intake: HeaderIntake;
   readonly #encoder = new HpackEncoder();
   readonly #receiveWindow: ReceiveWindow;
-  /** The highest stream that the peer has opened, and the highest that was looked at: they part after our GOAWAY. */
-  #lastPeerStream = 0;
-  #lastTaken = 0;
+  readonly #guard: FloodGuard | undefined;
+  #endedInOrder = 0;
   #goawaySent = false;
-  #settingsSeen = false;
 
   /** @param outputLimit bytes of data that may gather in `output` before the streams are told to wait */
   constructor(
@@ -51,27 +56,58 @@ export class H2Session {
     this.#handlers = handlers;
     this.#flow = new SendFlow(this.output, outputLimit, {
       flush: () => handlers.flush(),
-      ended: (stream) => this.#settle(stream),
+      trailers: ({ id, trailers }) =>
+        this.output.headers(id, this.#encoder.encode(trailers ?? []), true, this.#flow.maxFrame),
+      ended: (stream) => this.#onLocalEnd(stream),
     });
-    this.#decoder = new HpackDecoder(settings.maxHeaderListSize);
-    this.nextStream = role === 'client' ? 1 : 2;
+    this.#intake = new HeaderIntake(settings.maxHeaderListSize);
+    this.numbers = new StreamNumbers(role === 'client');
+    this.#guard =
+      settings.flood &&
+      new FloodGuard(
+        settings.flood,
+        () => this.#work(),
+        (message) => this.close(h2Error.enhanceYourCalm, message),
+      );
     const connectionWindow = Math.max(firstWindow, settings.connectionWindow);
     this.#receiveWindow = new ReceiveWindow(connectionWindow, connectionWindow);
-    this.#reader = new FrameReader(role === 'server', settings.maxFrameSize, {
+    const control = new ControlFrames(this, {
+      flow: this.#flow,
+      encoder: this.#encoder,
+      guard: this.#guard,
+      handlers,
+      find: (id, frame) => this.#find(id, frame),
+      fault: (stream, code, message) => this.#fault(stream, code, message),
+      remove: (stream, failure) => this.#remove(stream, failure),
+      closeIfDrained: () => this.#closeIfDrained(),
+    });
+    const sink = {
       dataHead: (id, length) => this.#onDataHead(id, length),
       dataBytes: (id, bytes, used) => this.#onDataBytes(id, bytes, used),
       dataEnd: (id, ended) => this.#onDataEnd(id, ended),
       headerBlock: (id, block, ended) => this.#onHeaderBlock(id, block, ended),
-      control: (type, flags, id, payload) => this.#onControl(type, flags, id, payload),
+      control: (type, flags, id, payload) => control.receive(type, flags, id, payload),
+      ignored: () => this.#guard?.emptyFrame(),
       malformed: (code, message) => this.close(code, message),
-    });
+    } satisfies FrameSink;
+    this.#reader = new FrameReader(
+      role === 'server',
+      settings.maxFrameSize,
+      sink,
+      settings.maxHeaderListSize,
+    );
     greet(this.output, role, settings);
   }
 
   /** Streams that can be opened now. */
   get freeStreams(): number {
-    if (this.closed || this.goingAway || this.nextStream > maxStreamId) return 0;
+    if (this.closed || this.goingAway || this.numbers.usedUp) return 0;
     return Math.max(0, this.peerMaxConcurrent - this.streams.size);
+  }
+
+  /** What the peer has begun and owes the rest of, as FrameReader has it. */
+  get owed(): number | undefined {
+    return this.closed ? undefined : this.#reader.owed;
   }
 
   /** Bytes from the transport, in any division. */
@@ -80,14 +116,15 @@ export class H2Session {
   }
 
   /**
-   * Client: opens a stream with a request that has a body to come. A session that takes no more streams gives one
+   * Client: opens a stream with a request; `end`: one without a body. A session that takes no more streams gives one
    * that is told later that it was refused.
    */
-  request(headers: HeaderList): H2Stream {
-    if (this.closed || this.goingAway || this.nextStream > maxStreamId) return this.#refused();
-    const stream = this.#open(this.nextStream);
-    this.nextStream += 2;
-    this.output.headers(stream.id, this.#encoder.encode(headers), false, this.#flow.maxFrame);
+  request(headers: HeaderList, end = false): H2Stream {
+    if (this.closed || this.goingAway || this.numbers.usedUp) return this.#refused();
+    const stream = this.#open(this.numbers.next);
+    this.numbers.next += 2;
+    stream.localEnded = end;
+    this.output.headers(stream.id, this.#encoder.encode(headers), end, this.#flow.maxFrame);
     this.#handlers.flush();
     return stream;
   }
@@ -100,14 +137,14 @@ export class H2Session {
     return stream;
   }
 
+  /** Headers of an answer: informational ones first, if any. */
   respond(stream: H2Stream, headers: HeaderList, end: boolean): void {
     if (stream.gone || stream.localEnded) return;
     this.output.headers(stream.id, this.#encoder.encode(headers), end, this.#flow.maxFrame);
-    if (end) {
-      stream.localEnded = true;
-      this.#settle(stream);
-    }
     this.#handlers.flush();
+    if (!end) return;
+    stream.localEnded = true;
+    this.#onLocalEnd(stream);
   }
 
   writeData(stream: H2Stream, chunk: Buffer): boolean {
@@ -120,11 +157,11 @@ export class H2Session {
     this.#flow.end(stream);
   }
 
-  resetStream(stream: H2Stream, code: number): void {
+  resetStream(stream: H2Stream, code: number, message = 'stream was reset here'): void {
     if (stream.gone) return;
     this.output.rstStream(stream.id, code);
     this.#handlers.flush();
-    this.#remove(stream, { kind: 'reset', code, message: 'stream was reset here' });
+    this.#remove(stream, { kind: 'reset', code, message, local: true });
   }
 
   creditConnection(bytes: number): void {
@@ -148,9 +185,16 @@ export class H2Session {
   drain(): void {
     if (this.closed || this.#goawaySent) return;
     this.goingAway = this.#goawaySent = true;
-    this.output.goaway(this.#lastTaken, h2Error.noError);
+    this.output.goaway(this.numbers.lastTaken, h2Error.noError);
     this.#handlers.flush();
     this.#closeIfDrained();
+  }
+
+  /** Server: says that a drain comes, and refuses nobody yet, so that requests under way are taken (RFC 9113, 6.8). */
+  announceDrain(): void {
+    if (this.closed || this.#goawaySent) return;
+    this.output.goaway(maxStreamId, h2Error.noError);
+    this.ping();
   }
 
   /** Ends the connection and every stream on it. Also told when the transport has failed. */
@@ -159,7 +203,7 @@ export class H2Session {
     this.closed = true;
     this.#reader.stop();
     if (tellPeer) {
-      this.output.goaway(this.#lastTaken, code, message.slice(0, 200));
+      this.output.goaway(this.numbers.lastTaken, code, message.slice(0, 200));
       this.#handlers.flush();
     }
     for (const stream of this.streams.values()) this.#remove(stream, { kind: 'session', code, message });
@@ -187,8 +231,15 @@ export class H2Session {
     return stream;
   }
 
+  #onLocalEnd(stream: H2Stream): void {
+    if (stream.remoteEnded) this.#settle(stream);
+    else stream.sink?.sent?.();
+  }
+
   #settle(stream: H2Stream): void {
-    if (stream.localEnded && stream.remoteEnded) this.#remove(stream);
+    if (!stream.localEnded || !stream.remoteEnded) return;
+    this.#endedInOrder++;
+    this.#remove(stream);
   }
 
   #remove(stream: H2Stream, failure?: StreamFailure): void {
@@ -205,16 +256,27 @@ export class H2Session {
     if (this.goingAway && this.streams.size === 0) this.close(h2Error.noError, 'drained', false);
   }
 
-  /** Odd streams are the client's; one that was never opened is idle. */
-  #isIdle(id: number): boolean {
-    const own = (id & 1) === (this.role === 'client' ? 1 : 0);
-    return own ? id >= this.nextStream : id > this.#lastPeerStream;
+  // ---- what the peer may not do ----
+
+  #work(): Work {
+    const { next, lastPeer } = this.numbers;
+    return {
+      streams: (next + lastPeer) >> 1,
+      endedInOrder: this.#endedInOrder,
+      dataLaid: this.#flow.laid,
+    };
+  }
+
+  /** The peer has broken a rule on a stream. */
+  #fault(stream: H2Stream, code: number, message: string): void {
+    this.resetStream(stream, code, message);
+    this.#guard?.givenUp();
   }
 
   /** The stream of a frame; none if it is over here. A frame on a stream that never was ends the connection. */
   #find(id: number, frame: string): H2Stream | undefined {
     const stream = this.streams.get(id);
-    if (stream === undefined && this.#isIdle(id))
+    if (stream === undefined && this.numbers.isIdle(id))
       this.close(h2Error.protocolError, `${frame} on idle stream ${id}`);
     return stream;
   }
@@ -224,11 +286,13 @@ export class H2Session {
       this.close(h2Error.flowControlError, 'the connection window is overrun');
       return;
     }
+    if (length === 0) this.#guard?.emptyFrame();
     const stream = this.#find(id, 'DATA');
     if (stream === undefined) return;
-    if (!stream.receiveWindow.take(length)) this.resetStream(stream, h2Error.flowControlError);
-    else if (stream.remoteEnded) this.resetStream(stream, h2Error.streamClosed);
-    else if (!stream.headersSeen) this.resetStream(stream, h2Error.protocolError);
+    if (!stream.receiveWindow.take(length))
+      this.#fault(stream, h2Error.flowControlError, "the stream's window is overrun");
+    else if (stream.remoteEnded) this.#fault(stream, h2Error.streamClosed, 'DATA after the end');
+    else if (!stream.headersSeen) this.#fault(stream, h2Error.protocolError, 'DATA before the headers');
   }
 
   #onDataBytes(id: number, bytes: Buffer, used: number): void {
@@ -258,142 +322,76 @@ export class H2Session {
   }
 
   #onHeaderBlock(id: number, block: Buffer, ended: boolean): void {
-    let headers: HeaderList | undefined;
-    try {
-      // The block is decoded even if its stream is gone: the table is shared by all.
-      headers = this.#decoder.decode(block);
-    } catch (error) {
-      if (error instanceof CompressionError) {
-        this.close(h2Error.compressionError, error.message);
-        return;
-      }
-      if (!(error instanceof HeadersTooLarge)) throw error;
+    // The block is decoded even if its stream is gone: the table is shared by all.
+    const decoded = this.#intake.decode(block);
+    if (decoded.headers === undefined) {
+      this.close(h2Error.compressionError, decoded.message);
+      return;
     }
     const stream = this.streams.get(id);
-    if (stream !== undefined) this.#onStreamHeaders(stream, headers, ended);
+    if (stream !== undefined) this.#onStreamHeaders(stream, decoded, ended);
     else if (this.role === 'client') this.#find(id, 'HEADERS');
-    else this.#onRequest(id, headers, ended);
+    else this.#onRequest(id, decoded, ended);
   }
 
-  #onStreamHeaders(stream: H2Stream, headers: HeaderList | undefined, ended: boolean): void {
-    // A server's stream has had its request, so these are trailers, which must end it (RFC 9113, 8.1).
-    const trailers = this.role === 'server' || stream.headersSeen;
-    if (stream.remoteEnded) this.resetStream(stream, h2Error.streamClosed);
-    else if (headers === undefined) this.resetStream(stream, h2Error.enhanceYourCalm);
-    else if (
-      malformedHeaders(headers, trailers ? 'trailers' : 'response') !== undefined ||
-      (trailers && !ended)
-    )
-      this.resetStream(stream, h2Error.protocolError);
-    else {
-      if (!trailers) {
-        stream.headersSeen = headers[0]?.[1].startsWith('1') === false;
-        stream.sink?.headers?.(headers);
-      }
-      if (ended) this.#onRemoteEnd(stream);
+  #onStreamHeaders(stream: H2Stream, decoded: WholeHeaders, ended: boolean): void {
+    if (stream.remoteEnded) {
+      this.#fault(stream, h2Error.streamClosed, 'HEADERS after the end');
+      return;
     }
+    // A server's stream has had its request, so these are trailers.
+    const trailers = this.role === 'server' || stream.headersSeen;
+    const fault = faultOfHeaders(decoded, trailers, ended);
+    if (fault !== undefined) {
+      this.#fault(stream, fault.code, fault.reason);
+      return;
+    }
+    const { headers } = decoded;
+    if (trailers) stream.sink?.trailers?.(headers);
+    else {
+      stream.headersSeen = !isInformational(headers);
+      if (!stream.headersSeen) this.#guard?.emptyFrame();
+      if (stream.gone) return;
+      stream.sink?.headers?.(headers, ended);
+    }
+    if (ended) this.#onRemoteEnd(stream);
   }
 
-  #onRequest(id: number, headers: HeaderList | undefined, ended: boolean): void {
+  #onRequest(id: number, { headers, whole }: WholeHeaders, ended: boolean): void {
+    const { numbers } = this;
     if ((id & 1) === 0) {
       this.close(h2Error.protocolError, `a request on stream ${id}`);
       return;
     }
     // Late headers for a stream that is over here: the peer may not know yet.
-    if (id <= this.#lastPeerStream) return;
-    this.#lastPeerStream = id;
+    if (id <= numbers.lastPeer) return;
+    numbers.lastPeer = id;
     // Our GOAWAY has named a lower stream, so the peer knows that this one was not looked at.
     if (this.#goawaySent) return;
-    this.#lastTaken = id;
+    numbers.lastTaken = id;
     const stream = this.#open(id);
     stream.headersSeen = true;
     stream.remoteEnded = ended;
-    if (this.streams.size > this.#settings.maxConcurrentStreams || this.#handlers.request === undefined)
-      this.resetStream(stream, h2Error.refusedStream);
-    else if (headers === undefined) this.resetStream(stream, h2Error.enhanceYourCalm);
-    else if (malformedHeaders(headers, 'request') !== undefined)
-      this.resetStream(stream, h2Error.protocolError);
-    else this.#handlers.request(stream, headers, ended);
-  }
-
-  #onControl(type: number, flags: number, id: number, payload: Buffer): void {
-    switch (type) {
-      case frameType.settings:
-        if ((flags & flag.ack) === 0) this.#onSettings(payload);
-        return;
-      case frameType.windowUpdate:
-        this.#onWindowUpdate(id, payload.readUInt32BE(0) & maxWindow);
-        return;
-      case frameType.rstStream:
-        this.#onReset(id, payload.readUInt32BE(0));
-        return;
-      case frameType.ping:
-        if ((flags & flag.ack) !== 0) {
-          this.#handlers.alive?.();
-          return;
-        }
-        this.output.ping(payload, true);
-        this.#handlers.flush();
-        return;
-      case frameType.goaway:
-        this.#onGoaway(payload.readUInt32BE(0) & maxStreamId, payload.readUInt32BE(4));
-        return;
-      default:
-    }
-  }
-
-  #onSettings(payload: Buffer): void {
-    const settings = readSettings(payload, this.role);
-    if (settings.error !== undefined) {
-      this.close(settings.error.code, settings.error.message);
+    const { maxConcurrentStreams, enableConnectProtocol } = this.#settings;
+    if (this.streams.size > maxConcurrentStreams || this.#handlers.request === undefined) {
+      this.#fault(stream, h2Error.refusedStream, 'too many streams');
       return;
     }
-    for (const size of settings.tableLimits) this.#encoder.setTableLimit(size);
-    // A peer that names no limit has none.
-    const limit = this.#settingsSeen ? this.peerMaxConcurrent : maxStreamId;
-    this.peerMaxConcurrent = settings.maxConcurrentStreams ?? limit;
-    this.#settingsSeen = true;
-    this.#flow.maxFrame = settings.maxFrame ?? this.#flow.maxFrame;
-    this.output.settingsAck();
-    this.#handlers.flush();
-    const { initialWindow } = settings;
-    if (initialWindow !== undefined && !this.#flow.setStreamWindow(initialWindow, this.streams))
-      this.close(h2Error.flowControlError, `SETTINGS_INITIAL_WINDOW_SIZE ${initialWindow} on top of credit`);
-    else this.#handlers.streamEnded?.();
-  }
-
-  #onWindowUpdate(id: number, increment: number): void {
-    if (id === 0) {
-      if (increment === 0) this.close(h2Error.protocolError, 'WINDOW_UPDATE by 0');
-      else if (!this.#flow.creditConnection(increment))
-        this.close(h2Error.flowControlError, `WINDOW_UPDATE by ${increment}`);
+    if (!whole) {
+      this.#handlers.tooLarge?.(stream, headers);
+      this.#fault(
+        stream,
+        stream.localEnded ? h2Error.noError : h2Error.enhanceYourCalm,
+        'headers over the limit',
+      );
       return;
     }
-    const stream = this.#find(id, 'WINDOW_UPDATE');
-    if (stream === undefined) return;
-    if (increment === 0) this.resetStream(stream, h2Error.protocolError);
-    else if (!this.#flow.creditStream(stream, increment)) this.resetStream(stream, h2Error.flowControlError);
-  }
-
-  #onReset(id: number, code: number): void {
-    const stream = this.#find(id, 'RST_STREAM');
-    if (stream === undefined) return;
-    // NO_ERROR after a whole answer only says that the rest of our bytes is not wanted (RFC 9113, 8.1).
-    if (code === h2Error.noError && stream.remoteEnded) this.#remove(stream);
-    else if (code === h2Error.refusedStream && !stream.headersSeen)
-      this.#remove(stream, { kind: 'refused', code, message: 'refused by the peer' });
-    else this.#remove(stream, { kind: 'reset', code, message: `reset by the peer: ${h2ErrorName(code)}` });
-  }
-
-  #onGoaway(last: number, code: number): void {
-    this.goingAway = true;
-    if (code !== h2Error.noError) this.peerError = h2ErrorName(code);
-    this.#handlers.goingAway?.();
-    if (this.role === 'client') {
-      const message = `the peer goes away: ${h2ErrorName(code)}`;
-      for (const stream of this.streams.values())
-        if (stream.id > last) this.#remove(stream, { kind: 'refused', code, message });
+    const reason = malformedHeaders(headers, 'request', enableConnectProtocol);
+    if (reason === undefined) {
+      this.#handlers.request(stream, headers, ended);
+      return;
     }
-    this.#closeIfDrained();
+    this.#handlers.malformed?.(reason, headers);
+    this.#fault(stream, h2Error.protocolError, reason);
   }
 }

@@ -8,6 +8,7 @@ export const firstWindow = 65535;
 /** Lays what a connection starts with. A connection's window can only be made larger, by WINDOW_UPDATE. */
 export function greet(output: FrameWriter, role: 'client' | 'server', settings: SessionSettings): void {
   if (role === 'client') output.raw(preface);
+  const extra = settings.enableConnectProtocol === true ? [[setting.enableConnectProtocol, 1] as const] : [];
   output.settings([
     [setting.initialWindowSize, settings.streamWindow],
     [setting.maxFrameSize, settings.maxFrameSize],
@@ -15,6 +16,7 @@ export function greet(output: FrameWriter, role: 'client' | 'server', settings: 
     role === 'client'
       ? [setting.enablePush, 0]
       : [setting.maxConcurrentStreams, settings.maxConcurrentStreams],
+    ...extra,
   ]);
   if (settings.connectionWindow > firstWindow)
     output.windowUpdate(0, settings.connectionWindow - firstWindow);
@@ -26,6 +28,7 @@ export interface PeerSettings {
   readonly maxConcurrentStreams: number | undefined;
   readonly initialWindow: number | undefined;
   readonly maxFrame: number | undefined;
+  readonly connectProtocol: boolean | undefined;
   /** Why the connection must end. */
   readonly error: { readonly code: H2ErrorCode; readonly message: string } | undefined;
 }
@@ -36,6 +39,7 @@ export function readSettings(payload: Buffer, role: 'client' | 'server'): PeerSe
   let maxConcurrentStreams: number | undefined;
   let initialWindow: number | undefined;
   let maxFrame: number | undefined;
+  let connectProtocol: boolean | undefined;
   let error: PeerSettings['error'];
   for (let at = 0; at < payload.length; at += 6) {
     const value = payload.readUInt32BE(at + 2);
@@ -61,8 +65,13 @@ export function readSettings(payload: Buffer, role: 'client' | 'server'): PeerSe
           error ??= { code: h2Error.protocolError, message: `SETTINGS_MAX_FRAME_SIZE ${value}` };
         maxFrame = value;
         break;
+      case setting.enableConnectProtocol:
+        if (value > 1)
+          error ??= { code: h2Error.protocolError, message: `SETTINGS_ENABLE_CONNECT_PROTOCOL ${value}` };
+        connectProtocol = value === 1;
+        break;
       default:
     }
   }
-  return { tableLimits, maxConcurrentStreams, initialWindow, maxFrame, error };
+  return { tableLimits, maxConcurrentStreams, initialWindow, maxFrame, connectProtocol, error };
 }

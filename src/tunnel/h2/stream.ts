@@ -8,14 +8,18 @@ import type { H2Session } from './session.ts';
  * to be, since they count for the streams that are left.
  */
 export interface StreamSink {
-  /** Response headers (client). */
-  headers?(headers: HeaderList): void;
+  /** Response headers (client), informational ones too. `ended`: nothing follows, and `ended` is told next. */
+  headers?(headers: HeaderList, ended: boolean): void;
+  /** Trailers; `ended` is told next. */
+  trailers?(headers: HeaderList): void;
   /** Bytes from the peer. The owner calls `stream.consumed(n)` once they have gone on. The chunk is lent for the call. */
   data(chunk: Buffer): void;
   /** The peer has sent its last byte. */
   ended(): void;
   /** `write` may be called again after it returned false. */
   writable(): void;
+  /** Our last byte is on its way, and the peer's is not here yet. */
+  sent?(): void;
   /** The stream is over. `reason` is absent when both sides ended in order. */
   closed(reason?: StreamFailure): void;
 }
@@ -24,6 +28,8 @@ export interface StreamFailure {
   readonly kind: 'reset' | 'session' | 'refused';
   readonly code: number;
   readonly message: string;
+  /** It was reset by this side. */
+  readonly local?: boolean;
 }
 
 export class H2Stream {
@@ -36,6 +42,8 @@ export class H2Stream {
   readonly pending: Buffer[] = [];
   pendingBytes = 0;
   endPending = false;
+  /** To be sent behind the last byte. */
+  trailers: HeaderList | undefined;
   localEnded = false;
   remoteEnded = false;
   gone = false;
@@ -56,7 +64,8 @@ export class H2Stream {
   }
 
   /** Ends our direction after what was written. */
-  end(): void {
+  end(trailers?: HeaderList): void {
+    if (trailers !== undefined) this.trailers = trailers;
     this.session.endStream(this);
   }
 
