@@ -9,13 +9,19 @@ export interface RequestHead {
   readonly version: HttpVersion;
   readonly method: string;
   readonly scheme: 'http' | 'https';
-  /** Host or :authority, lower case, checked; with the port if one was sent. */
+  /**
+   * Host or :authority, lower case, checked (canonical-authority.ts); with the port if one was sent. Empty only for
+   * HTTP/1.0 without Host.
+   */
   authority: string;
   /** Canonical: see canonical-path.ts. Without the query. */
   path: string;
   /** Without `?`; undefined if there was none. */
   query: string | undefined;
-  /** Without Host, connection-level and pseudo headers. */
+  /**
+   * Without Host, connection-level and pseudo headers, and without Content-Length and Expect, which are the fields
+   * below; the codec that sends writes them again. `te` is there only as `trailers`.
+   */
   readonly headers: HeaderMap;
   /** The token of Upgrade (lower case), or :protocol of an extended CONNECT. The body is then a byte stream. */
   readonly upgrade: string | undefined;
@@ -27,7 +33,7 @@ export interface RequestHead {
 
 export interface ResponseHead {
   readonly status: number;
-  /** Without connection-level headers; the codec adds framing. */
+  /** Without connection-level headers and Content-Length; the codec adds framing. */
   readonly headers: HeaderMap;
   /** From Content-Length; undefined if unknown until the end. */
   readonly contentLength: number | undefined;
@@ -45,9 +51,18 @@ export interface ExchangeFailure {
     /** We ended it (deadline, shutdown). */
     | 'local';
   readonly message: string;
+  /**
+   * A connection that had served before was closed without a byte of this response: nearly always the race with the
+   * server's idle timeout. `kind` is `refused` then only for idempotent methods (RFC 9110, 9.2.2).
+   */
+  readonly stale?: boolean;
 }
 
-/** Told of the parts of a message from the other side. After `end` or `failed` nothing more is said. */
+/**
+ * Told of the parts of a message from the other side. After `failed` nothing more is said. After `end` there may be
+ * `writable`, which is about what we send, and on a server's exchange `failed`, as long as our response has not ended:
+ * the client has gone away.
+ */
 export interface MessageReceiver {
   /** Lent for the call; give the window back with `consumed` once it has gone on. */
   data(chunk: Buffer): void;

@@ -3,10 +3,17 @@
 
 /** A flat list `[name, value, name, value, …]` with the look-ups that routing and policy need. */
 export class HeaderMap {
-  readonly #flat: string[];
+  #flat: string[];
 
-  constructor(flat: readonly string[] = []) {
-    this.#flat = [...flat];
+  constructor(flat?: readonly string[]) {
+    this.#flat = flat === undefined ? [] : flat.slice();
+  }
+
+  /** For codecs: takes the list itself, which the caller gives away. */
+  static adopt(flat: string[]): HeaderMap {
+    const map = new HeaderMap();
+    map.#flat = flat;
+    return map;
   }
 
   static of(entries: Iterable<readonly [string, string]>): HeaderMap {

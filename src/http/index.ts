@@ -4,3 +4,6 @@
 export * from './byte-channel.ts';
 export * from './exchange.ts';
 export * from './header-map.ts';
+export * from './canonical-authority.ts';
+export * from './canonical-path.ts';
+export * from './header-rules.ts';
