@@ -4,5 +4,6 @@
 export * from './compile.ts';
 export * from './decide.ts';
 export * from './explain.ts';
+export * from './http/index.ts';
 export * from './policy-set.ts';
 export * from './subject.ts';
