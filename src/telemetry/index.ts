@@ -4,6 +4,7 @@
 export * from './access-log.ts';
 export * from './dns-log.ts';
 export * from './families.ts';
+export * from './http/index.ts';
 export * from './ledger.ts';
 export * from './metric-set.ts';
 export * from './open-metrics.ts';
