@@ -54,6 +54,7 @@ export function registerControlPlane(program: Command): void {
     .option('--serving-name <name>', 'one more DNS name for our own certificate (repeatable)', collect)
     .option('--serving-ip <address>', 'an IP address for our own certificate (repeatable)', collect)
     .option('--ca-dir <directory>', 'plug-in CA: ca-cert.pem, ca-key.pem, root-cert.pem … (ROOT_CA_DIR)')
+    .option('--waypoint-image <image>', 'that pods of waypoints run (WAYPOINT_IMAGE, aura/aura)')
     .option('--upstream-compat', 'let traffic pass where Istio does; see docs (AURA_UPSTREAM_COMPAT)')
     .option('--log-level <level>', 'trace, debug, info, warn or error (info)')
     .option('--log-format <format>', 'plain or json (plain)')

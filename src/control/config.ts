@@ -52,6 +52,15 @@ export interface ControlPlaneConfig {
     readonly maxConnections: number;
     readonly maxConnectionAgeMs: number;
   };
+  /** The Deployments of waypoints. */
+  readonly gateways: {
+    readonly deploy: boolean;
+    readonly makeClass: boolean;
+    readonly image: string;
+    /** `https://host:port` at which waypoints find xDS and the CA. */
+    readonly xdsAddress: string;
+    readonly caAddress: string;
+  };
   readonly writeStatus: boolean;
   readonly debugAuth: boolean;
   readonly drainMs: number;
@@ -75,6 +84,7 @@ export interface ControlPlaneFlags {
   readonly servingName?: readonly string[];
   readonly servingIp?: readonly string[];
   readonly caDir?: string;
+  readonly waypointImage?: string;
   readonly upstreamCompat?: boolean;
   readonly logLevel?: string;
   readonly logFormat?: string;
@@ -149,12 +159,17 @@ export function parseControlPlaneConfig(env: Environment, flags: ControlPlaneFla
   const read = new Reader(env);
   const namespace = flags.namespace ?? read.text('POD_NAMESPACE', 'istio-system');
   const kubeconfig = flags.kubeconfig ?? read.text('KUBECONFIG', '');
+  const revision = read.text('REVISION', 'default');
+  const xdsAddress = read.text(
+    'WAYPOINT_XDS_ADDRESS',
+    `https://istiod${revision === 'default' ? '' : `-${revision}`}.${namespace}.svc:15012`,
+  );
   return {
     kubeconfig: kubeconfig === '' ? undefined : kubeconfig,
     namespace,
     // Two replicas of one name would both believe that they lead.
     podName: read.text('POD_NAME', '') || `istiod-${crypto.randomUUID().slice(0, 8)}`,
-    revision: read.text('REVISION', 'default'),
+    revision,
     mesh: {
       ...defaultSettings,
       clusterId: flags.clusterId ?? read.text('CLUSTER_ID', 'Kubernetes'),
@@ -205,6 +220,13 @@ export function parseControlPlaneConfig(env: Environment, flags: ControlPlaneFla
       maxReceiveBytes: read.number('ISTIO_GPRC_MAXRECVMSGSIZE', 32 * 1024 * 1024),
       maxConnections: read.number('AURA_XDS_MAX_CONNECTIONS', 10_000),
       maxConnectionAgeMs: read.duration('AURA_XDS_MAX_CONNECTION_AGE', 30 * 60_000),
+    },
+    gateways: {
+      deploy: read.boolean('PILOT_ENABLE_GATEWAY_API_DEPLOYMENT_CONTROLLER', true),
+      makeClass: read.boolean('PILOT_ENABLE_GATEWAY_API_GATEWAYCLASS_CONTROLLER', true),
+      image: flags.waypointImage ?? read.text('WAYPOINT_IMAGE', 'aura/aura'),
+      xdsAddress,
+      caAddress: read.text('WAYPOINT_CA_ADDRESS', xdsAddress),
     },
     writeStatus: read.boolean('AMBIENT_ENABLE_STATUS', true),
     debugAuth: read.boolean('ENABLE_DEBUG_ENDPOINT_AUTH', true),

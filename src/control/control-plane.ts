@@ -7,6 +7,7 @@ import { CallerReview } from './caller.ts';
 import { CaService } from './ca-service.ts';
 import type { ControlPlaneConfig } from './config.ts';
 import { debugPage, debugRoutes, type DebugSources } from './debug-pages.ts';
+import { GatewayController } from './gateways/index.ts';
 import { IpAllocator } from './ip-allocator.ts';
 import { leadDuties, type Duty } from './leader-duties.ts';
 import { liveChange, withMeshConfig } from './mesh-config.ts';
@@ -123,6 +124,17 @@ export async function startControlPlane(
     clock,
   });
 
+  const gateways = new GatewayController({
+    client,
+    ...config.gateways,
+    revision: config.revision,
+    namespace: config.namespace,
+    mesh: () => watch.index.settings,
+    log: log.scope('gateway'),
+    onWrite: (kind, ok) => metrics.statusWrite(kind, ok),
+    clock,
+  });
+
   const review = new CallerReview({
     client,
     audiences: config.ca.tokenAudiences,
@@ -218,6 +230,7 @@ export async function startControlPlane(
       const change = liveChange(watch.index.settings, withMeshConfig(config.mesh, mesh, config.given));
       for (const name of change.restart) log.warn(`a change of ${name} is taken at the next start`);
       watch.reconfigure(change.settings);
+      gateways.refresh();
     },
     signal,
   );
@@ -228,6 +241,8 @@ export async function startControlPlane(
     },
   };
   if (config.writeStatus) duties['istio-status-leader'] = (leading) => status.lead(leading);
+  if (config.gateways.deploy)
+    duties[`istio-gateway-deployment-${config.revision}`] = (leading) => gateways.lead(leading);
   if (settings.autoAllocateIps) duties['istio-ip-autoallocate'] = (leading) => allocator.lead(leading);
   const leading = leadDuties(
     duties,

@@ -31,6 +31,9 @@ interface Watcher {
   readonly response: ServerResponse;
 }
 
+const isApply = (request: IncomingMessage): boolean =>
+  request.headers['content-type']?.includes('apply-patch') === true;
+
 export class FakeApi implements AsyncDisposable {
   readonly tokens = new Map<string, FakeToken>();
   /** `METHOD /path` of every request that writes. */
@@ -238,11 +241,13 @@ export class FakeApi implements AsyncDisposable {
         send(405, status(405, 'MethodNotAllowed', request.method ?? ''));
         return;
     }
-    if (old === undefined) send(404, status(404, 'NotFound', `${name} not found`));
+    if (old === undefined && request.method === 'PATCH' && isApply(request) && at.subresource === undefined)
+      send(201, this.put(at.collection, body as FakeObject));
+    else if (old === undefined) send(404, status(404, 'NotFound', `${name} not found`));
     else if (request.method === 'GET') send(200, old);
     else {
       const wanted = (body as { metadata?: { resourceVersion?: string } }).metadata?.resourceVersion;
-      const applies = request.headers['content-type']?.includes('apply-patch') === true;
+      const applies = isApply(request);
       if (applies && !this.apply) send(415, status(415, 'UnsupportedMediaType', 'no apply'));
       else if (wanted !== undefined && wanted !== old.metadata.resourceVersion)
         send(409, status(409, 'Conflict', `${name} has changed`));

@@ -3,6 +3,7 @@
 // to the mesh, nor whether the server is a real cluster or our own.
 export * from './client.ts';
 export * from './config.ts';
+export * from './equal.ts';
 export * from './informer.ts';
 export * from './kube-error.ts';
 export * from './leader-election.ts';
