@@ -102,7 +102,10 @@ export interface TrafficSettings {
 
 export interface Subset {
   readonly name: string;
+  /** Replace those of the service field by field. */
   readonly settings?: TrafficSettings;
+  /** Replace the subset's own field by field for the port. */
+  readonly ports?: readonly { readonly port: number; readonly settings: TrafficSettings }[];
 }
 
 export interface DestinationPolicy {

@@ -120,6 +120,8 @@ export interface Retry {
   /** Envoy's names: connect-failure, refused-stream, unavailable, cancelled, 5xx, gateway-error, reset, retriable-4xx… */
   readonly on: readonly string[];
   readonly statuses: readonly number[];
+  /** Of a response, for `retriable-headers`: any of them. */
+  readonly headers?: readonly NamedMatch[];
   readonly backoffMs?: number;
   /** Try another endpoint than before, if there is one. */
   readonly avoidPrevious: boolean;
