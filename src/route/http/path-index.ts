@@ -1,0 +1,122 @@
+// The entries of one table, found by path. Prefixes are looked up only at the lengths that some prefix has, so that a
+// look-up costs as much as the path is long, however many rules there are. Changed in place, entry by entry.
+import type { MatchInput } from './match-input.ts';
+import { compareListed, compareSpecific, entryMatches, type RouteEntry } from './route-entry.ts';
+
+type Bucket = RouteEntry[];
+
+/** Prefixes of one kind, by their text, and how many there are of each length. */
+class Prefixes {
+  readonly buckets = new Map<string, Bucket>();
+  readonly lengths: number[] = [];
+  longest = 0;
+
+  changed(length: number, by: 1 | -1): void {
+    while (this.lengths.length <= length) this.lengths.push(0);
+    this.lengths[length] = (this.lengths[length] as number) + by;
+    this.longest = this.lengths.length - 1;
+    while (this.longest > 0 && this.lengths[this.longest] === 0) this.longest--;
+  }
+}
+
+const slash = 47;
+
+export class PathIndex {
+  readonly #listed: boolean;
+  readonly #compare: (a: RouteEntry, b: RouteEntry) => number;
+  readonly #exact = new Map<string, Bucket>();
+  readonly #elements = new Prefixes();
+  readonly #prefixes = new Prefixes();
+  /** Found by trying each: regular expressions, suffixes, paths without regard to case. */
+  readonly #others: Bucket = [];
+  readonly #every: Bucket = [];
+  size = 0;
+
+  constructor(precedence: 'specificity' | 'listed') {
+    this.#listed = precedence === 'listed';
+    this.#compare = this.#listed ? compareListed : compareSpecific;
+  }
+
+  add(entry: RouteEntry): void {
+    const bucket = this.#bucket(entry, true) as Bucket;
+    let low = 0;
+    let high = bucket.length;
+    while (low < high) {
+      const middle = (low + high) >> 1;
+      if (this.#compare(bucket[middle] as RouteEntry, entry) <= 0) low = middle + 1;
+      else high = middle;
+    }
+    bucket.splice(low, 0, entry);
+    this.size++;
+  }
+
+  remove(entry: RouteEntry): void {
+    const bucket = this.#bucket(entry, false);
+    const at = bucket?.indexOf(entry) ?? -1;
+    if (bucket === undefined || at < 0) return;
+    bucket.splice(at, 1);
+    this.size--;
+    const { path } = entry;
+    if (bucket.length > 0 || path.kind === 'other' || path.kind === 'every') return;
+    if (path.kind === 'exact') this.#exact.delete(path.value);
+    else {
+      const prefixes = path.kind === 'elements' ? this.#elements : this.#prefixes;
+      prefixes.buckets.delete(path.value);
+      prefixes.changed(path.value.length, -1);
+    }
+  }
+
+  #bucket({ path }: RouteEntry, make: boolean): Bucket | undefined {
+    if (path.kind === 'every') return this.#every;
+    if (path.kind === 'other') return this.#others;
+    const prefixes =
+      path.kind === 'exact' ? undefined : path.kind === 'elements' ? this.#elements : this.#prefixes;
+    const buckets = prefixes?.buckets ?? this.#exact;
+    let bucket = buckets.get(path.value);
+    if (bucket === undefined && make) {
+      bucket = [];
+      buckets.set(path.value, bucket);
+      prefixes?.changed(path.value.length, 1);
+    }
+    return bucket;
+  }
+
+  find(input: MatchInput): RouteEntry | undefined {
+    const { path } = input.request;
+    let best = this.#better(this.#exact.get(path), undefined, input);
+    if (best !== undefined && !this.#listed) return best;
+    const elements = this.#elements;
+    const prefixes = this.#prefixes;
+    let length = Math.min(path.length, Math.max(elements.longest, prefixes.longest));
+    for (; length > 0; length--) {
+      const whole =
+        length <= elements.longest &&
+        (elements.lengths[length] as number) > 0 &&
+        (length === path.length || path.charCodeAt(length) === slash);
+      const part = length <= prefixes.longest && (prefixes.lengths[length] as number) > 0;
+      if (!whole && !part) continue;
+      const text = path.slice(0, length);
+      if (whole) best = this.#better(elements.buckets.get(text), best, input);
+      if (part) best = this.#better(prefixes.buckets.get(text), best, input);
+      if (best !== undefined && !this.#listed) return best;
+    }
+    best = this.#better(this.#others, best, input);
+    if (best !== undefined && !this.#listed) return best;
+    return this.#better(this.#every, best, input);
+  }
+
+  /** The first of a sorted bucket that matches, if it comes before `best`. */
+  #better(
+    bucket: Bucket | undefined,
+    best: RouteEntry | undefined,
+    input: MatchInput,
+  ): RouteEntry | undefined {
+    if (bucket === undefined) return best;
+    for (let i = 0; i < bucket.length; i++) {
+      const entry = bucket[i] as RouteEntry;
+      if (best !== undefined && this.#compare(entry, best) >= 0) return best;
+      if (entryMatches(entry, input)) return entry;
+    }
+    return best;
+  }
+}
