@@ -95,7 +95,13 @@ export const destinationPolicy = exactly<DestinationPolicy>()(
     service: text,
     settings,
     ports: v.array(v.object({ port, settings })),
-    subsets: v.array(v.object({ name: text, settings: optional(settings) })),
+    subsets: v.array(
+      v.object({
+        name: text,
+        settings: optional(settings),
+        ports: optional(v.array(v.object({ port, settings }))),
+      }),
+    ),
   }),
 );
 

@@ -71,6 +71,7 @@ export const retry = v.object({
   perTryTimeoutMs: optional(amount),
   on: texts,
   statuses: v.array(statusCode),
+  headers: optional(v.array(namedMatch)),
   backoffMs: optional(amount),
   avoidPrevious: flag,
 });
