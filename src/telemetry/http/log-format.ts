@@ -29,9 +29,8 @@ const escapes: Readonly<Record<string, string>> = {
   '\0': '\\0',
 };
 // As the lines of the node proxy are escaped, without the quotes: those stand in the format.
-// oxlint-disable-next-line no-control-regex
-const special = /["\\\u0000-\u001f\u007f-\u009f\u2028\u2029]/;
-const allSpecial = new RegExp(special, 'g');
+const special = /["\\\p{Cc}\u2028\u2029]/u;
+const allSpecial = new RegExp(special, 'gu');
 
 const escaped = (text: string): string =>
   special.test(text)
