@@ -50,7 +50,8 @@ export const waypointClassObject: GatewayClass = {
   metadata: { name: waypointClass },
   spec: {
     controllerName: meshController,
-    description: 'Waypoints of the mesh: L7 routing and policy for services and pods',
+    // No more than 64 characters.
+    description: 'Waypoints of the mesh: routing and policy for requests',
   },
 };
 

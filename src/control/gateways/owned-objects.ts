@@ -100,9 +100,9 @@ export class OwnedObjects {
     const labels = live?.metadata.labels;
     const isOurs =
       labels?.[gatewayLabel.managed] === managedByMesh && labels[gatewayLabel.name] === gateway.metadata.name;
-    // An account may be anybody's: the annotation names one that is there.
     if (live !== undefined && !isOurs) {
-      if (key === 'serviceAccount' && name !== gateway.metadata.name) return undefined;
+      // An account may be anybody's: the pods use it as it is.
+      if (key === 'serviceAccount') return undefined;
       throw new ForeignObjectError(
         `${resource.kind} ${namespace}/${name} is there and is not this Gateway's: remove it, or give the Gateway's objects another name by the annotation gateway.istio.io/name-override`,
       );
