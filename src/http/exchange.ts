@@ -75,7 +75,10 @@ export interface MessageReceiver {
 /** One request as its server sees it. */
 export interface ServerExchange {
   readonly request: RequestHead;
-  /** True if the request has no body. Then the receiver is not told `end` again. */
+  /**
+   * True if the request has no body. Then the receiver is not told `end` again. False for an upgrade: what comes then
+   * comes after the 101; if it is answered otherwise, there is neither data nor `end`.
+   */
   readonly requestEnded: boolean;
   /** Set before the handler returns. */
   receiver: MessageReceiver | undefined;

@@ -7,3 +7,7 @@ export * from './header-map.ts';
 export * from './canonical-authority.ts';
 export * from './canonical-path.ts';
 export * from './header-rules.ts';
+export * from './sniff.ts';
+export { h1Client, type H1ClientOptions } from './h1/client-connection.ts';
+export { h1Server, type H1ServerOptions } from './h1/server-connection.ts';
+export * from './limits.ts';
