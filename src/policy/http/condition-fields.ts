@@ -127,6 +127,12 @@ function brackets(key: string, base: string): readonly string[] | undefined {
   return rest.slice(1, -1).split('][');
 }
 
+/** Header values are bytes, one for each character; a policy's text is Unicode. */
+function asBytes(match: StringMatch): StringMatch {
+  if (match.kind === 'presence') return match;
+  return { ...match, value: String.fromCharCode(...new TextEncoder().encode(match.value)) };
+}
+
 /** Pseudo headers as upstream has them; `host` is the authority. An empty header is present. */
 function headerShape(name: string, header: string): FieldShape<StringMatch> {
   const value = ({ request }: HttpView): string | undefined => {
@@ -148,7 +154,7 @@ function headerShape(name: string, header: string): FieldShape<StringMatch> {
   return {
     ...textShape(name, value, { httpOnly: true }),
     any(matches) {
-      const test = anyText(matches);
+      const test = anyText(matches.map(asBytes));
       const present = matches.some((match) => match.kind === 'presence');
       return (view) => {
         const got = value(view);

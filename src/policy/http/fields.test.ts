@@ -172,6 +172,12 @@ const rows: readonly Row[] = [
   ['header, suffix', when('request.headers[x-token]', '*-1'), true],
   ['header, presence', when('request.headers[x-token]', '*'), true],
   ['header, present and empty', when('request.headers[x-empty]', '*'), true],
+  [
+    'header, not ASCII',
+    when('request.headers[x-name]', 'Zoë'),
+    true,
+    { headers: { 'x-name': Buffer.from('Zoë').toString('latin1') } },
+  ],
   ['header, missing', when('request.headers[x-none]', '*'), false],
   ['header, not', whenNot('request.headers[x-none]', '*'), true],
   ['header, not, present', whenNot('request.headers[x-token]', 'secret-1', 'secret-2'), false],
