@@ -3,19 +3,51 @@ import { parseIp } from '#/kit/index.ts';
 import { emptyLocality, emptyMatch, type Policy, type Workload } from '#/model/index.ts';
 import type { GatewayFacts } from './gateway.ts';
 import type { Lookup } from './lookup.ts';
-import { hbonePort, implicitWaypointPolicy } from './names.ts';
+import { eastWestGatewayClass, hbonePort, implicitWaypointPolicy, remoteGatewayClass } from './names.ts';
 import { compareText } from './object.ts';
-import type { Translation } from './translation.ts';
+import type { NetworkGateway, Translation } from './translation.ts';
 import { findWaypoint } from './waypoint.ts';
 
-function networkWorkloads(gateway: GatewayFacts, lookup: Lookup): readonly Workload[] {
+/**
+ * Other networks' gateways are known by Gateways of class istio-remote among our own objects, and by the east-west
+ * gateways of other clusters, where the port is fixed. Our own east-west gateways are for others.
+ */
+function networkGateways(gateway: GatewayFacts, { mesh }: Lookup): readonly NetworkGateway[] {
+  const { network, namespace, name, className, listeners } = gateway;
+  if (!mesh.multiNetwork || network === undefined || network === '') return [];
+  const remote = mesh.remoteCluster === true;
+  if (className !== (remote ? eastWestGatewayClass : remoteGatewayClass)) return [];
+  const listener = listeners.find(
+    ({ protocol, terminates }) => protocol === 'HBONE' && (!remote || terminates),
+  );
+  if (remote && listener === undefined) return [];
+  const addresses = remote || gateway.addresses.length > 0 ? gateway.addresses : gateway.specAddresses;
+  return addresses
+    .filter(({ type }) => type === 'IPAddress' || type === 'Hostname')
+    .map(({ value }) => ({
+      network,
+      address: value,
+      port: remote ? hbonePort : (listener?.port ?? hbonePort),
+      namespace,
+      name,
+      clusterId: mesh.clusterId,
+    }));
+}
+
+function serviceAccountOf({ serviceAccount, name, className }: GatewayFacts): string {
+  if (serviceAccount !== undefined && serviceAccount !== '') return serviceAccount;
+  return className === remoteGatewayClass ? `${name}-${className}` : name;
+}
+
+function networkWorkloads(
+  gateway: GatewayFacts,
+  gateways: readonly NetworkGateway[],
+  lookup: Lookup,
+): readonly Workload[] {
   const { mesh } = lookup;
-  const { network } = gateway;
-  if (!mesh.multiNetwork || network === undefined || gateway.className !== 'istio-remote') return [];
-  const addresses = gateway.addresses.length > 0 ? gateway.addresses : gateway.specAddresses;
-  return addresses.map(({ value }): Workload => {
+  return gateways.map(({ network, address: value, port }): Workload => {
     const ip = parseIp(value);
-    const uid = `NetworkGateway/${network}/${value}/${hbonePort}`;
+    const uid = `NetworkGateway/${network}/${value}/${port}`;
     return {
       kind: 'workload',
       uid,
@@ -27,7 +59,7 @@ function networkWorkloads(gateway: GatewayFacts, lookup: Lookup): readonly Workl
       protocol: 'HBONE',
       networkMode: 'Standard',
       trustDomain: mesh.trustDomain,
-      serviceAccount: `${gateway.name}-${gateway.className}`,
+      serviceAccount: serviceAccountOf(gateway),
       node: '',
       canonicalName: '',
       canonicalRevision: '',
@@ -67,8 +99,10 @@ function implicitPolicies(gateway: GatewayFacts, lookup: Lookup): readonly Polic
 }
 
 export function translateGateway(gateway: GatewayFacts, lookup: Lookup): Translation {
+  const gateways = networkGateways(gateway, lookup);
   return {
-    records: [...networkWorkloads(gateway, lookup), ...implicitPolicies(gateway, lookup)],
+    records: [...networkWorkloads(gateway, gateways, lookup), ...implicitPolicies(gateway, lookup)],
+    ...(gateways.length === 0 ? {} : { networkGateways: gateways }),
     conditions: [],
     problems: [],
   };

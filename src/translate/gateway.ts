@@ -16,6 +16,8 @@ export interface GatewayListener {
   readonly name: string;
   readonly protocol: string;
   readonly port: number;
+  /** TLS ends here. */
+  readonly terminates: boolean;
   readonly from: 'Same' | 'All' | 'Selector';
   readonly selector: LabelSelector | undefined;
 }
@@ -25,6 +27,8 @@ export interface GatewayFacts extends ObjectFacts {
   readonly waypointFor: string | undefined;
   readonly inboundBinding: string | undefined;
   readonly network: string | undefined;
+  /** Of whoever runs it, if the annotation says so. */
+  readonly serviceAccount: string | undefined;
   /** `status.addresses`; a Gateway without any is not ready. */
   readonly addresses: readonly { readonly type: string; readonly value: string }[];
   /** `spec.addresses`, which an unmanaged (remote) gateway is known by. */
@@ -46,6 +50,7 @@ function readListener(value: unknown): GatewayListener {
     name: text(listener['name']),
     protocol: text(listener['protocol']),
     port: integer(listener['port']),
+    terminates: record(listener['tls'])['mode'] === 'Terminate',
     from: from === 'All' || from === 'Selector' ? from : 'Same',
     selector: allowed['selector'] === undefined ? undefined : readLabelSelector(allowed['selector']),
   };
@@ -63,12 +68,14 @@ function readAddresses(value: unknown): readonly { readonly type: string; readon
 export function readGateway(object: SourceObject): GatewayFacts {
   const spec = specOf(object);
   const labels = labelsOf(object);
+  const annotations = annotationsOf(object);
   return {
     ...objectFacts(object),
     className: text(spec['gatewayClassName']),
     waypointFor: labels[label.waypointFor],
-    inboundBinding: annotationsOf(object)[annotation.inboundBinding],
+    inboundBinding: annotations[annotation.inboundBinding],
     network: labels[label.network],
+    serviceAccount: annotations[annotation.gatewayServiceAccount],
     addresses: readAddresses(record(object.status)['addresses']),
     specAddresses: readAddresses(spec['addresses']),
     listeners: list(spec['listeners']).map(readListener),

@@ -9,6 +9,7 @@ import { formatCidr, type Cidr } from '#/kit/index.ts';
 import { decodeAddress, decodePolicy, encodeAddress, encodePolicy, resourceName } from '#/wire/index.ts';
 import { kinds, type Kind } from './kinds.ts';
 import { MeshIndex, type Origin } from './mesh-index.ts';
+import { NetworkMerge } from './network-merge.ts';
 import { compareText, type SourceObject } from './object.ts';
 import { defaultSettings, type MeshSettings } from './settings.ts';
 import type { MeshRecord, Problem, WantedCondition } from './translation.ts';
@@ -24,7 +25,13 @@ interface Output {
   >;
 }
 
-function run(objects: readonly SourceObject[], settings: MeshSettings): Output {
+/** An object, and the cluster that it is in: empty for our own. */
+interface Placed {
+  readonly cluster: string;
+  readonly object: SourceObject;
+}
+
+function run(objects: readonly Placed[], settings: MeshSettings): Output {
   const records = new Map<string, MeshRecord>();
   const status: Output['status'] = new Map();
   const put = (origin: Origin, part: 'conditions' | 'problems', list: readonly unknown[]) => {
@@ -34,20 +41,41 @@ function run(objects: readonly SourceObject[], settings: MeshSettings): Output {
     if (Object.keys(next).length === 0) status.delete(key);
     else status.set(key, next);
   };
-  const index = new MeshIndex(settings, {
-    upsert: (record, name) => {
-      assert.equal(name, resourceName(record));
-      records.set(`${'kind' in record ? 'address' : 'policy'}:${name}`, record);
+  const merge = new NetworkMerge({
+    localCluster: settings.clusterId,
+    localNetwork: () => index.network,
+    trustDomain: settings.trustDomain,
+    output: {
+      upsert: (record, name) => {
+        assert.equal(name, resourceName(record));
+        records.set(`${'kind' in record ? 'address' : 'policy'}:${name}`, record);
+      },
+      remove: (table, name) => records.delete(`${table}:${name}`),
     },
-    remove: (table, name) => records.delete(`${table}:${name}`),
+  });
+  const index: MeshIndex = new MeshIndex(settings, {
+    ...merge.local,
     conditions: (origin, conditions) => put(origin, 'conditions', conditions),
     problems: (origin, problems) => put(origin, 'problems', problems),
   });
-  for (const object of objects) {
+  const remote = new Map<string, MeshIndex>();
+  const indexOf = (cluster: string): MeshIndex => {
+    if (cluster === '') return index;
+    let found = remote.get(cluster);
+    if (found === undefined) {
+      const { sink, activate } = merge.join(cluster);
+      found = new MeshIndex({ ...settings, clusterId: cluster, remoteCluster: true }, sink);
+      activate();
+      remote.set(cluster, found);
+    }
+    return found;
+  };
+  for (const { cluster, object } of objects) {
     assert.ok(kinds.includes(object.kind as Kind), `unknown kind ${object.kind} in a golden case`);
-    index.set(object.kind as Kind, object);
+    indexOf(cluster).set(object.kind as Kind, object);
     // One at a time, so that every case also tries what a later object does to an earlier one.
-    index.work();
+    indexOf(cluster).work();
+    merge.flush();
   }
   return { records, status };
 }
@@ -83,13 +111,16 @@ function files({ records, status }: Output): Readonly<Record<string, string>> {
 for (const name of readdirSync(folder).sort()) {
   test(name.replaceAll('-', ' '), () => {
     const documents = parseAllDocuments(readFileSync(join(folder, name, 'input.yaml'), 'utf8'));
-    const objects: SourceObject[] = [];
+    const objects: Placed[] = [];
+    let cluster = '';
     let settings = defaultSettings;
     for (const document of documents) {
       const value = document.toJS() as SourceObject | null;
       if (value === null) continue;
       if (value.kind === 'MeshSettings') settings = { ...settings, ...(value.spec as Partial<MeshSettings>) };
-      else objects.push(value);
+      // What follows is in another cluster.
+      else if (value.kind === 'RemoteCluster') cluster = value.metadata.name ?? '';
+      else objects.push({ cluster, object: value });
     }
     const output = run(objects, settings);
     const actual = files(output);

@@ -7,6 +7,7 @@ export type { TargetRef } from './authorization-policy.ts';
 export type { GatewayFacts } from './gateway.ts';
 export { marksOf, kinds, readFacts, type FactsByKind, type Kind } from './kinds.ts';
 export type { Lookup } from './lookup.ts';
+export { NetworkMerge, type ClusterSink } from './network-merge.ts';
 export { MeshIndex, type MeshOutput, type Origin, type RecordTable } from './mesh-index.ts';
 export {
   label as meshLabels,
@@ -23,10 +24,11 @@ export { podUid } from './pod.ts';
 export { readLabelSelector, matchesSelector, selects, type LabelSelector } from './selector.ts';
 export { autoAllocatedHosts, type ServiceEntryFacts } from './service-entry.ts';
 export { serviceHostname, type ServiceFacts } from './service.ts';
-export { defaultSettings, type MeshSettings, type VisibilityPolicy } from './settings.ts';
+export { defaultSettings, type MeshSettings, type ServiceScope, type VisibilityPolicy } from './settings.ts';
 export {
   conditionType,
   type MeshRecord,
+  type NetworkGateway,
   type Problem,
   type Translation,
   type WantedCondition,

@@ -7,6 +7,7 @@ import { FactsStore } from './facts-store.ts';
 import { translateGateway } from './gateway-records.ts';
 import { kinds, mark, marksOf, readFacts, type FactsByKind, type Kind } from './kinds.ts';
 import type { Lookup } from './lookup.ts';
+import { label } from './names.ts';
 import { objectKey, type SourceObject } from './object.ts';
 import { translateMesh, translatePeerAuthentication } from './peer-authentication.ts';
 import { translatePod } from './pod.ts';
@@ -19,6 +20,7 @@ import type { MeshSettings } from './settings.ts';
 import {
   emptyTranslation,
   type MeshRecord,
+  type NetworkGateway,
   type Problem,
   type Translation,
   type WantedCondition,
@@ -50,11 +52,13 @@ export type RecordTable = 'address' | 'policy';
 
 /** Where results go. Records may come again though nothing is new; who keeps them compares. */
 export interface MeshOutput {
-  upsert(record: MeshRecord, name: string): void;
+  /** `global`: a service that other clusters may use. */
+  upsert(record: MeshRecord, name: string, global: boolean): void;
   remove(table: RecordTable, name: string): void;
   /** Called when they differ from those of the last call; an empty list at the end. */
   conditions?(origin: Origin, conditions: readonly WantedCondition[]): void;
   problems?(origin: Origin, problems: readonly Problem[]): void;
+  networkGateways?(origin: Origin, gateways: readonly NetworkGateway[]): void;
 }
 
 interface Source extends Origin {
@@ -64,6 +68,7 @@ interface Source extends Origin {
   names: readonly string[];
   conditions: readonly WantedCondition[];
   problems: readonly Problem[];
+  networkGateways: readonly NetworkGateway[];
 }
 
 const nothing: readonly never[] = [];
@@ -155,7 +160,17 @@ export class MeshIndex {
   reconfigure(settings: MeshSettings): void {
     if (sameJson(this.#lookup.mesh, settings)) return;
     this.#lookup.mesh = settings;
+    this.again();
+  }
+
+  /** Everything runs again. */
+  again(): void {
     for (const id of this.#ids.values()) this.#dirty.add(id);
+  }
+
+  /** The network that the system namespace says this cluster is in; empty if it says none. */
+  get network(): string {
+    return this.facts('Namespace', this.settings.systemNamespace)?.labels[label.network] ?? '';
   }
 
   /** How many translations have run since the start. */
@@ -209,6 +224,7 @@ export class MeshIndex {
       names: nothing,
       conditions: nothing,
       problems: nothing,
+      networkGateways: nothing,
     };
     return id;
   }
@@ -273,18 +289,23 @@ export class MeshIndex {
     return facts === undefined ? undefined : translations[kind]?.(facts, this.#lookup);
   }
 
-  #publish(source: Source, id: number, { records, conditions, problems }: Translation): void {
+  #publish(source: Source, id: number, translation: Translation): void {
+    const { records, conditions, problems, global = false, networkGateways = nothing } = translation;
     const names = records.map(tableName);
     records.forEach((record, i) => {
       const name = names[i] as string;
       this.#owners.set(name, id);
       this.#givenUp.delete(name);
-      this.#output.upsert(record, name.slice(name.indexOf(':') + 1));
+      this.#output.upsert(record, name.slice(name.indexOf(':') + 1), global);
     });
     for (const name of source.names) {
       if (names.includes(name) || this.#owners.get(name) !== id) continue;
       this.#owners.delete(name);
       this.#givenUp.add(name);
+    }
+    if (!sameJson(source.networkGateways, networkGateways)) {
+      source.networkGateways = networkGateways;
+      this.#output.networkGateways?.({ kind: source.kind, key: source.key }, networkGateways);
     }
     source.names = names.length === 0 ? nothing : names;
     if (!sameJson(source.conditions, conditions)) {

@@ -10,6 +10,7 @@ export const label = {
   gatewayManaged: 'gateway.istio.io/managed',
   gatewayName: 'gateway.networking.k8s.io/gateway-name',
   network: 'topology.istio.io/network',
+  global: 'istio.io/global',
   subzone: 'topology.istio.io/subzone',
   region: 'topology.kubernetes.io/region',
   zone: 'topology.kubernetes.io/zone',
@@ -29,6 +30,7 @@ export const annotation = {
   trafficDistribution: 'networking.istio.io/traffic-distribution',
   connectStrategy: 'istio.io/connect-strategy',
   dryRun: 'istio.io/dry-run',
+  gatewayServiceAccount: 'gateway.istio.io/service-account',
   autoRegistrationGroup: 'istio.io/autoRegistrationGroup',
 } as const;
 
@@ -46,6 +48,12 @@ export const waypointControllers: readonly string[] = [
 
 /** Classes that exist by convention, should their GatewayClass object be missing. */
 export const waypointClasses: readonly string[] = ['istio-waypoint', 'istio-agentgateway-waypoint'];
+
+/** Class of Gateways that describe the gateway of another network, which is run elsewhere. */
+export const remoteGatewayClass = 'istio-remote';
+
+/** Class of Gateways that let other networks in. */
+export const eastWestGatewayClass = 'istio-east-west';
 
 /** Port of HBONE, also of waypoints: upstream has it fixed. */
 export const hbonePort = 15008;

@@ -27,6 +27,7 @@ import {
   weightedWaypoints,
   type WaypointWish,
 } from './waypoint.ts';
+import { isGlobal } from './service-scope.ts';
 import { endpointEntryPorts, endpointFields, readEndpointSpec, type EndpointSpec } from './workload-entry.ts';
 import {
   canonical,
@@ -271,6 +272,7 @@ export function translateServiceEntry(entry: ServiceEntryFacts, lookup: Lookup):
   }
   return {
     records: [...records, ...workloads],
+    ...(isGlobal(lookup, entry) ? { global: true } : {}),
     conditions: [...conditions, ...validCondition(problems)],
     problems,
   };

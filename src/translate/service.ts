@@ -5,9 +5,17 @@ import { appProtocolOf } from './app-protocol.ts';
 import { distribute } from './load-balancing.ts';
 import { clusterNetwork, type Lookup } from './lookup.ts';
 import { annotation } from './names.ts';
-import { annotationsOf, objectFacts, specOf, type ObjectFacts, type SourceObject } from './object.ts';
+import {
+  annotationsOf,
+  labelsOf,
+  objectFacts,
+  specOf,
+  type ObjectFacts,
+  type SourceObject,
+} from './object.ts';
 import { integer, labelMap, list, optionalText, record, text, texts, type Labels } from './read.ts';
 import { validCondition, type Problem, type Translation, emptyTranslation } from './translation.ts';
+import { isGlobal } from './service-scope.ts';
 import {
   bindService,
   ingressUsesWaypoint,
@@ -30,6 +38,7 @@ export interface ServicePortFacts {
 
 export interface ServiceFacts extends ObjectFacts {
   readonly external: boolean;
+  readonly labels: Labels;
   readonly selector: Labels;
   readonly vips: readonly string[];
   readonly ports: readonly ServicePortFacts[];
@@ -61,6 +70,7 @@ export function readService(object: SourceObject): ServiceFacts {
   const all = ips.length > 0 ? ips : [text(spec['clusterIP'])];
   return {
     ...objectFacts(object),
+    labels: labelsOf(object),
     external: spec['type'] === 'ExternalName',
     selector: labelMap(spec['selector']),
     vips: all.filter((ip) => ip !== '' && ip !== 'None'),
@@ -133,6 +143,7 @@ export function translateService(service: ServiceFacts, lookup: Lookup): Transla
   };
   return {
     records: [translated],
+    ...(isGlobal(lookup, service) ? { global: true } : {}),
     conditions: [
       ...waypointBound(binding, { ingress, canaryProblem: canary.problem }),
       ...validCondition(problems),

@@ -9,6 +9,15 @@ export interface VisibilityPolicy {
   readonly namespaceSelector?: LabelSelector;
 }
 
+/** One entry of MeshConfig.serviceScopeConfigs: the first whose selectors match decides. */
+export interface ServiceScope {
+  readonly scope: 'GLOBAL' | 'LOCAL';
+  /** Absent: every namespace. */
+  readonly namespaceSelector?: LabelSelector;
+  /** Absent: every service. */
+  readonly servicesSelector?: LabelSelector;
+}
+
 export interface MeshSettings {
   readonly clusterId: string;
   /** Suffix of service names, `cluster.local`. */
@@ -38,6 +47,10 @@ export interface MeshSettings {
   readonly servicesSelectWorkloadEntries: boolean;
   /** PILOT_ENABLE_SERVICEENTRY_SELECT_PODS: ServiceEntries select pods too. */
   readonly serviceEntriesSelectPods: boolean;
+  /** Which services other clusters may use. Absent: those labelled istio.io/global=true, as in the ambient profile. */
+  readonly serviceScopes?: readonly ServiceScope[];
+  /** These are the objects of another cluster, not of the one whose proxies are served. */
+  readonly remoteCluster?: boolean;
   /** Absent: not configured, and no condition is written. */
   readonly serviceEntryVisibility?: readonly VisibilityPolicy[];
 }

@@ -30,8 +30,23 @@ export interface Problem {
   readonly reason: string;
 }
 
+/** A gateway through which other networks reach the workloads of one. */
+export interface NetworkGateway {
+  readonly network: string;
+  /** IP address or host name. */
+  readonly address: string;
+  readonly port: number;
+  /** The Gateway object. */
+  readonly namespace: string;
+  readonly name: string;
+  readonly clusterId: string;
+}
+
 export interface Translation {
   readonly records: readonly MeshRecord[];
+  /** The services among the records may be used by other clusters. Absent: they may not. */
+  readonly global?: boolean;
+  readonly networkGateways?: readonly NetworkGateway[];
   readonly conditions: readonly WantedCondition[];
   readonly problems: readonly Problem[];
 }

@@ -116,7 +116,9 @@ export function endpointFields(
   'addresses' | 'hostname' | 'network' | 'locality' | 'capacity' | 'serviceAccount' | 'networkGateway'
 > {
   const ip = parseIp(spec.address);
-  const network = spec.network === '' ? clusterNetwork(lookup) : spec.network;
+  // Asked in any case: whether another network is meant depends on ours.
+  const own = clusterNetwork(lookup);
+  const network = spec.network === '' ? own : spec.network;
   const gateway = networkGateway(lookup, network);
   return {
     addresses: ip === undefined ? [] : [ip],
