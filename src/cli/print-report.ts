@@ -22,14 +22,14 @@ export function printReport(report: unknown, text: () => string, { output }: Out
   );
 }
 
-/** Columns as wide as their widest cell; the last one as it is. */
-export function table(rows: readonly (readonly string[])[]): string {
+/** Columns as wide as their widest cell, and a gap; the last one as it is. */
+export function table(rows: readonly (readonly string[])[], gap = 3): string {
   const widths: number[] = [];
   for (const row of rows) row.forEach((cell, i) => (widths[i] = Math.max(widths[i] ?? 0, cell.length)));
   return rows
     .map((row) =>
       row
-        .map((cell, i) => (i === row.length - 1 ? cell : cell.padEnd((widths[i] ?? 0) + 3)))
+        .map((cell, i) => (i === row.length - 1 ? cell : cell.padEnd((widths[i] ?? 0) + gap)))
         .join('')
         .trimEnd(),
     )

@@ -30,6 +30,18 @@ const field = (name: string, fieldPath: string): JsonObject => ({
   valueFrom: { fieldRef: { fieldPath } },
 });
 
+/** Levels of Envoy, which the annotation takes upstream, by ours. */
+const logLevels: Readonly<Record<string, string>> = {
+  trace: 'trace',
+  debug: 'debug',
+  info: 'info',
+  warning: 'warn',
+  warn: 'warn',
+  error: 'error',
+  critical: 'error',
+  off: 'error',
+};
+
 const roots = '/var/run/secrets/istio/root-cert.pem';
 
 function environment(gateway: Gateway, settings: WaypointSettings, graceSeconds: number): JsonObject[] {
@@ -39,7 +51,7 @@ function environment(gateway: Gateway, settings: WaypointSettings, graceSeconds:
     spec.infrastructure?.labels?.[gatewayLabel.network] ??
     metadata.labels?.[gatewayLabel.network] ??
     settings.network;
-  const level = metadata.annotations?.[gatewayAnnotation.logLevel];
+  const level = logLevels[metadata.annotations?.[gatewayAnnotation.logLevel] ?? ''];
   const values: readonly (readonly [string, string])[] = [
     ['GATEWAY_NAME', metadata.name],
     ['XDS_ADDRESS', settings.xdsAddress],
@@ -51,13 +63,14 @@ function environment(gateway: Gateway, settings: WaypointSettings, graceSeconds:
     ['TRUST_DOMAIN', settings.trustDomain],
     ['CLUSTER_ID', settings.clusterId],
     ['CLUSTER_DOMAIN', settings.clusterDomain],
-    ['TERMINATION_GRACE_PERIOD_SECONDS', String(graceSeconds)],
+    // What is open may end in the pod's time, less what it takes to end the program.
+    ['CONNECTION_TERMINATION_DEADLINE', `${Math.max(1, graceSeconds - 5)}s`],
     ['ISTIO_META_CLUSTER_ID', settings.clusterId],
     ...(network === '' ? [] : [['ISTIO_META_NETWORK', network] as const]),
     ['ISTIO_META_WORKLOAD_NAME', name],
     ['ISTIO_META_OWNER', `kubernetes://apis/apps/v1/namespaces/${metadata.namespace}/deployments/${name}`],
     ['ISTIO_META_MESH_ID', settings.trustDomain],
-    ...(level === undefined ? [] : [['AURA_LOG_LEVEL', level] as const]),
+    ...(level === undefined ? [] : [['LOG_LEVEL', level] as const]),
   ];
   return [
     field('POD_NAME', 'metadata.name'),
