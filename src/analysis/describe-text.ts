@@ -53,6 +53,9 @@ function podLines(pod: PodDescription): string[] {
       `${pod.phase}, ${pod.ready ? 'ready' : 'not ready'}${pod.node === '' ? '' : `, on node ${pod.node}`}`,
     ],
     ['Addresses', pod.addresses.join(', ') || 'none yet'],
+    ...(pod.gateway === undefined
+      ? []
+      : [['Runs', `${pod.ownProxy ? 'the waypoint' : 'the Gateway'} ${pod.gateway}`] as const]),
     ['In the mesh', `${pod.inMesh ? 'yes' : 'NO'}: ${pod.because.replace(/^not in the mesh: /, '')}`],
     [
       'Traffic',

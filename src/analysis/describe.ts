@@ -35,6 +35,8 @@ export interface PodDescription {
   readonly because: string;
   /** It is a waypoint or gateway, and takes HBONE itself. */
   readonly ownProxy: boolean;
+  /** `ns/name` of the Gateway that it is an instance of. */
+  readonly gateway?: string;
   /** How the mesh brings traffic to it. */
   readonly protocol: 'HBONE' | 'TCP' | 'none';
   readonly identity?: string;
@@ -165,6 +167,9 @@ export function describePod(
     inMesh: party?.inMesh ?? capture.captured,
     because: party?.because ?? capture.because,
     ownProxy: workload?.nativeTunnel === true,
+    ...(facts?.waypoint.instanceOf === undefined
+      ? {}
+      : { gateway: `${namespace}/${facts.waypoint.instanceOf}` }),
     protocol: workload?.protocol ?? 'none',
     ...(party?.identity === undefined ? {} : { identity: party.identity }),
     ...(workload?.waypoint === undefined ? {} : { waypoint: gatewayName(workload.waypoint) }),

@@ -32,7 +32,8 @@ const replicas: readonly ControlPlaneReport[] = [
   },
 ];
 
-const pod = (name: string, node: string) => ({ namespace: 'istio-system', name, node, ready: true });
+const pod = (name: string, node: string) =>
+  ({ type: 'ztunnel', namespace: 'istio-system', name, node, ready: true }) as const;
 
 test('a proxy is as bad as its worst type, and a ztunnel without a connection is told', () => {
   const reports = proxyReports(replicas, [
@@ -50,15 +51,48 @@ test('a proxy is as bad as its worst type, and a ztunnel without a connection is
   );
   assert.equal(
     proxyStatusText(reports),
-    `NAME                     CLUSTER      NODE   ISTIOD     VERSION   STATUS          SUBSCRIBED TYPES
-ztunnel-a.istio-system   Kubernetes   n1     istiod-1   1.30.0    SYNCED          2 (WADS,WDS)
-ztunnel-b.istio-system   Kubernetes   n2     istiod-1   -         ERROR           2 (WADS,WDS)
-ztunnel-c.istio-system   -            n3     -          -         NOT CONNECTED   0 ()
+    `NAME                     TYPE      CLUSTER      NODE   ISTIOD     VERSION   STATUS          SUBSCRIBED TYPES
+ztunnel-a.istio-system   ztunnel   Kubernetes   n1     istiod-1   1.30.0    SYNCED          2 (WADS,WDS)
+ztunnel-b.istio-system   ztunnel   Kubernetes   n2     istiod-1   -         ERROR           2 (WADS,WDS)
+ztunnel-c.istio-system   ztunnel   -            n3     -          -         NOT CONNECTED   0 ()
 
 ztunnel-b.istio-system has rejected WADS and uses what it had before:
   policy x: bad
 
 ztunnel-c.istio-system is not connected: pods of node n3 run with what it knew last; look at its log
+`,
+  );
+});
+
+test('waypoints are told by what they are', () => {
+  const waypoint = (name: string) =>
+    ({ type: 'waypoint', namespace: 'shop', name, node: 'n1', ready: true }) as const;
+  const reports = proxyReports(
+    [
+      {
+        name: 'istiod-1',
+        version: '0.1.0',
+        proxies: [
+          {
+            proxy: 'waypoint-1.shop',
+            proxy_type: 'waypoint',
+            resources: {
+              [wds]: { sent: '1', acked: '1' },
+              'type.googleapis.com/aura.waypoint.v1.Resource': { sent: '1', acked: '1' },
+            },
+          },
+        ],
+      },
+    ],
+    [waypoint('waypoint-1'), waypoint('waypoint-2')],
+  );
+  assert.equal(
+    proxyStatusText(reports),
+    `NAME              TYPE       CLUSTER   NODE   ISTIOD     VERSION   STATUS          SUBSCRIBED TYPES
+waypoint-1.shop   waypoint   -         n1     istiod-1   -         SYNCED          2 (WDS,WPDS)
+waypoint-2.shop   waypoint   -         n1     -          -         NOT CONNECTED   0 ()
+
+waypoint-2.shop is not connected: requests through it are served with what it knew last; look at its log
 `,
   );
 });

@@ -10,6 +10,7 @@ export interface ControlPlaneReport {
 
 /** A pod that should be connected. */
 export interface ProxyPod {
+  readonly type: 'ztunnel' | 'waypoint';
   readonly namespace: string;
   readonly name: string;
   readonly node: string;
@@ -20,6 +21,8 @@ export type ProxyStatus = 'SYNCED' | 'STALE' | 'ERROR' | 'NOT SENT' | 'NOT CONNE
 
 export interface ProxyReport {
   readonly name: string;
+  /** `ztunnel`, `waypoint`; of Istio's others `sidecar` and `router`. */
+  readonly type: string;
   readonly cluster: string;
   readonly controlPlane: string;
   readonly version: string;
@@ -37,6 +40,7 @@ const shortNames: Readonly<Record<string, string>> = {
   'istio.workload.Address': 'WDS',
   'istio.workload.Workload': 'WDS',
   'istio.security.Authorization': 'WADS',
+  'aura.waypoint.v1.Resource': 'WPDS',
   'envoy.config.cluster.v3.Cluster': 'CDS',
   'envoy.config.endpoint.v3.ClusterLoadAssignment': 'EDS',
   'envoy.config.listener.v3.Listener': 'LDS',
@@ -59,7 +63,7 @@ export function proxyReports(
   controlPlanes: readonly ControlPlaneReport[],
   pods: readonly ProxyPod[],
 ): readonly ProxyReport[] {
-  const nodes = new Map(pods.map((pod) => [`${pod.namespace} ${pod.name}`, pod.node]));
+  const known = new Map(pods.map((pod) => [`${pod.namespace} ${pod.name}`, pod]));
   const connected = new Set<string>();
   const reports: ProxyReport[] = [];
   for (const { name, proxies } of controlPlanes)
@@ -77,18 +81,20 @@ export function proxyReports(
         .sort((a, b) => (a.type < b.type ? -1 : 1));
       reports.push({
         name: entry.proxy,
+        type: entry.proxy_type || (known.get(key)?.type ?? ''),
         cluster: entry.cluster_id ?? '',
         controlPlane: name,
         version: entry.istio_version ?? '',
-        node: nodes.get(key) ?? '',
+        node: known.get(key)?.node ?? '',
         status: worst.find((status) => types.some((type) => type.status === status)) ?? 'NOT SENT',
         types,
       });
     }
-  for (const { namespace, name, node } of pods)
+  for (const { namespace, name, node, type } of pods)
     if (!connected.has(`${namespace} ${name}`))
       reports.push({
         name: `${name}.${namespace}`,
+        type,
         cluster: '',
         controlPlane: '',
         version: '',
