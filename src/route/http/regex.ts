@@ -17,10 +17,26 @@ function compile(pattern: string): RE2JS | undefined {
   }
 }
 
+/**
+ * What every matching text begins with, as far as it is easily told: comparing it spares most texts the automaton, and
+ * a table with a thousand expressions a thousand of them.
+ */
+export function literalStart(pattern: string): string {
+  if (pattern.includes('|')) return '';
+  const from = pattern.startsWith('^') ? 1 : 0;
+  let end = from;
+  while (end < pattern.length && /[A-Za-z0-9/_-]/.test(pattern[end] as string)) end++;
+  // The last character may be repeated, or absent.
+  if (end > from && /[*?{+]/.test(pattern[end] ?? '')) end--;
+  return pattern.slice(from, end);
+}
+
 /** A test of the whole text; undefined if the pattern is not RE2 syntax. */
 export function compileRegex(pattern: string): TextTest | undefined {
   const regex = compile(pattern);
-  return regex && ((text) => regex.testExact(text));
+  if (regex === undefined) return undefined;
+  const start = literalStart(pattern);
+  return (text) => text.startsWith(start) && regex.testExact(text);
 }
 
 /**
