@@ -120,6 +120,7 @@ export async function startControlPlane(
       if (kind === 'ServiceEntry') allocator.observe(key, object);
     },
     onConditions: (origin, conditions) => status.want(origin, conditions),
+    onParents: (origin, parents) => status.wantParents(origin, parents),
     onRound: (ms, changed) => metrics.round(ms, changed),
     clock,
   });
@@ -205,6 +206,7 @@ export async function startControlPlane(
     config: { ...config, listen: { ...config.listen, host } },
     version,
     tables: watch.tables,
+    gatewayAccounts: (namespace, gateway) => watch.index.gatewayAccounts(namespace, gateway),
     authenticate: (call) => review.authenticate(call),
     ca,
     clusterId,

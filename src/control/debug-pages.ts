@@ -3,7 +3,7 @@
 import type { IncomingMessage } from 'node:http';
 import { RpcError, type CallFacts } from '#/identity/index.ts';
 import type { MeshIndex } from '#/translate/index.ts';
-import { decodeAddress, decodePolicy } from '#/wire/index.ts';
+import { decodeAddress, decodePolicy, decodeWaypointResource } from '#/wire/index.ts';
 import type { ConnectionStatus, XdsResource } from '#/xds/index.ts';
 import { formatCidr, type Cidr } from '#/kit/index.ts';
 import type { Caller } from './caller.ts';
@@ -51,6 +51,12 @@ async function decoded<T extends { readonly namespace: string }>(
   return found;
 }
 
+/** Private keys are for waypoints alone. */
+const withoutKeys = (resource: unknown): unknown =>
+  JSON.parse(
+    JSON.stringify(resource, (key, value: unknown) => (key === 'keyPem' ? '(hidden)' : readable(key, value))),
+  );
+
 function pages(sources: DebugSources): Readonly<Record<string, readonly [string, Page]>> {
   const { index, tables } = sources;
   const text = (value: unknown): Answer => ({
@@ -96,6 +102,26 @@ function pages(sources: DebugSources): Readonly<Record<string, readonly [string,
       'policies of layer 4 as they are served',
       async (query) => text(await decoded(tables.policies.all(), decodePolicy, query)),
     ],
+    waypointz: [
+      'what waypoints are told (?gateway=namespace/name, ?name=)',
+      async (query) => {
+        const gateway = query.get('gateway');
+        const name = query.get('name');
+        const shown: unknown[] = [];
+        let done = 0;
+        for (const { name: own, groups = [], resource } of tables.waypoints.all()) {
+          if (gateway !== null && !groups.includes(gateway)) continue;
+          if (name !== null && !own.includes(name)) continue;
+          if (++done % slice === 0) await new Promise((resolve) => setImmediate(resolve));
+          shown.push({
+            name: own,
+            gateways: groups,
+            resource: withoutKeys(decodeWaypointResource(resource)),
+          });
+        }
+        return text(shown);
+      },
+    ],
     configz: [
       'the Istio objects that are used, as they are understood',
       () =>
@@ -106,6 +132,16 @@ function pages(sources: DebugSources): Readonly<Record<string, readonly [string,
           WorkloadEntry: [...index.all('WorkloadEntry')],
           Gateway: [...index.all('Gateway')],
           GatewayClass: [...index.all('GatewayClass')],
+          HTTPRoute: [...index.all('HTTPRoute')],
+          GRPCRoute: [...index.all('GRPCRoute')],
+          TCPRoute: [...index.all('TCPRoute')],
+          TLSRoute: [...index.all('TLSRoute')],
+          VirtualService: [...index.all('VirtualService')],
+          DestinationRule: [...index.all('DestinationRule')],
+          RequestAuthentication: [...index.all('RequestAuthentication')],
+          Telemetry: [...index.all('Telemetry')],
+          TrafficPolicy: [...index.all('TrafficPolicy')],
+          Extension: [...index.all('Extension')],
         }),
     ],
     mesh: ['settings of the mesh', () => text(index.settings)],

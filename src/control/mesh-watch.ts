@@ -5,16 +5,26 @@ import { systemClock, type Clock, type Logger } from '#/kit/index.ts';
 import {
   Informer,
   authorizationPolicies,
+  destinationRules,
   endpointSlices,
+  extensions,
   gatewayClasses,
   gateways,
+  grpcRoutes,
+  httpRoutes,
   isNotFound,
   namespaces,
   nodes,
   peerAuthentications,
   pods,
+  requestAuthentications,
   serviceEntries,
   services,
+  tcpRoutes,
+  telemetries,
+  tlsRoutes,
+  trafficPolicies,
+  virtualServices,
   workloadEntries,
   type KubeClient,
   type KubeObject,
@@ -26,14 +36,17 @@ import {
   readFacts,
   type FactsByKind,
   type Kind,
+  type KindOnDemand,
   type MeshSettings,
   type Origin,
+  type ParentStatus,
   type Problem,
   type SourceObject,
   type WantedCondition,
 } from '#/translate/index.ts';
 import { MeshTables } from './mesh-tables.ts';
 import { PodDirectory } from './pod-directory.ts';
+import { ReferencedObjects } from './referenced-objects.ts';
 
 interface Watched {
   readonly resource: Resource<KubeObject>;
@@ -42,7 +55,9 @@ interface Watched {
   readonly labelSelector?: string;
 }
 
-const watched: { readonly [K in Kind]: Watched } = {
+type WatchedKind = Exclude<Kind, KindOnDemand>;
+
+const watched: { readonly [K in WatchedKind]: Watched } = {
   Namespace: { resource: namespaces },
   Node: { resource: nodes },
   Service: { resource: services },
@@ -58,6 +73,16 @@ const watched: { readonly [K in Kind]: Watched } = {
   WorkloadEntry: { resource: workloadEntries, custom: true },
   AuthorizationPolicy: { resource: authorizationPolicies, custom: true },
   PeerAuthentication: { resource: peerAuthentications, custom: true },
+  HTTPRoute: { resource: httpRoutes, custom: true },
+  GRPCRoute: { resource: grpcRoutes, custom: true },
+  TCPRoute: { resource: tcpRoutes, custom: true },
+  TLSRoute: { resource: tlsRoutes, custom: true },
+  VirtualService: { resource: virtualServices, custom: true },
+  DestinationRule: { resource: destinationRules, custom: true },
+  RequestAuthentication: { resource: requestAuthentications, custom: true },
+  Telemetry: { resource: telemetries, custom: true },
+  TrafficPolicy: { resource: trafficPolicies, custom: true },
+  Extension: { resource: extensions, custom: true },
 };
 
 /** What a cache keeps of an object. */
@@ -65,6 +90,8 @@ export interface Kept extends KubeObject {
   readonly facts: FactsByKind[Kind];
   /** `status.conditions`, where we write some. */
   readonly conditions?: unknown;
+  /** `status.parents` of routes. */
+  readonly parents?: unknown;
 }
 
 const withStatus: readonly Kind[] = [
@@ -73,12 +100,20 @@ const withStatus: readonly Kind[] = [
   'WorkloadEntry',
   'AuthorizationPolicy',
   'PeerAuthentication',
+  'VirtualService',
+  'DestinationRule',
+  'RequestAuthentication',
+  'Telemetry',
+  'TrafficPolicy',
+  'Extension',
 ];
+
+const routeKinds: readonly Kind[] = ['HTTPRoute', 'GRPCRoute', 'TCPRoute', 'TLSRoute'];
 
 /** Problems of one object that are logged. */
 const maxReported = 10;
 
-const reported: readonly Kind[] = ['Namespace', ...withStatus];
+const reported: readonly Kind[] = ['Namespace', ...withStatus, ...routeKinds];
 
 export interface MeshWatchOptions {
   readonly client: KubeClient;
@@ -90,6 +125,7 @@ export interface MeshWatchOptions {
   /** For each change that the API reports. */
   readonly onChange?: (kind: Kind) => void;
   readonly onConditions?: (origin: Origin, conditions: readonly WantedCondition[]) => void;
+  readonly onParents?: (origin: Origin, parents: readonly ParentStatus[]) => void;
   /** After each round of translation: milliseconds and resources that changed. */
   readonly onRound?: (ms: number, changed: number) => void;
   /** Milliseconds for which a round may keep the event loop before it lets others in. */
@@ -103,6 +139,7 @@ export class MeshWatch {
   readonly #options: MeshWatchOptions;
   readonly #log: Logger;
   readonly #clock: Clock;
+  readonly #referenced: ReferencedObjects;
   readonly #synced = Promise.withResolvers<void>();
   #live = false;
   #scheduled = false;
@@ -113,11 +150,27 @@ export class MeshWatch {
     this.#log = options.log;
     this.#clock = options.clock ?? systemClock;
     this.tables = new MeshTables(options.log);
+    this.#referenced = new ReferencedObjects({
+      client: options.client,
+      log: options.log,
+      clock: this.#clock,
+      onPut: (kind, object) => {
+        this.index.set(kind, object);
+        this.#schedule();
+      },
+      onGone: (kind, key) => {
+        this.index.delete(kind, key);
+        this.#schedule();
+      },
+    });
     this.index = new MeshIndex(options.settings, {
       upsert: (record, name) => this.tables.upsert(record, name),
+      upsertWaypoint: (record, name) => this.tables.upsertWaypoint(record, name),
       remove: (table, name) => this.tables.remove(table, name),
       conditions: (origin, conditions) => options.onConditions?.(origin, conditions),
       problems: (origin, problems) => this.#report(origin, problems),
+      parents: (origin, parents) => options.onParents?.(origin, parents),
+      needs: (kind, key, needed) => this.#referenced.needs(kind, key, needed),
     });
     this.#synced.promise.catch(() => {});
   }
@@ -134,7 +187,8 @@ export class MeshWatch {
   }
 
   start(signal: AbortSignal): void {
-    const waiting = (Object.entries(watched) as [Kind, Watched][]).map(([kind, each]) =>
+    this.#referenced.start(signal);
+    const waiting = (Object.entries(watched) as [WatchedKind, Watched][]).map(([kind, each]) =>
       this.#follow(kind, each, signal),
     );
     void Promise.all(waiting).then(
@@ -254,6 +308,9 @@ function keep(kind: Kind, object: KubeObject): Kept {
   const conditions = withStatus.includes(kind)
     ? (object as { status?: { conditions?: unknown } }).status?.conditions
     : undefined;
+  const parents = routeKinds.includes(kind)
+    ? (object as { status?: { parents?: unknown } }).status?.parents
+    : undefined;
   return {
     metadata: {
       name,
@@ -264,5 +321,6 @@ function keep(kind: Kind, object: KubeObject): Kept {
     },
     facts: readFacts(kind, object as SourceObject),
     ...(conditions === undefined ? {} : { conditions }),
+    ...(parents === undefined ? {} : { parents }),
   };
 }

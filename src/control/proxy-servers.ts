@@ -2,7 +2,7 @@
 import { Server, ServerCredentials } from '@grpc/grpc-js';
 import type { CallFacts } from '#/identity/index.ts';
 import type { Clock, Logger } from '#/kit/index.ts';
-import { addressTypeUrl, authorizationTypeUrl, type Node } from '#/wire/index.ts';
+import { addressTypeUrl, authorizationTypeUrl, waypointResourceTypeUrl, type Node } from '#/wire/index.ts';
 import { DeltaServer, xdsServerOptions, type ConnectionStatus, type TypePushStats } from '#/xds/index.ts';
 import type { Caller } from './caller.ts';
 import type { CaService } from './ca-service.ts';
@@ -11,11 +11,14 @@ import { bindGrpc, type GrpcEndpoint } from './grpc-endpoint.ts';
 import { nodeGroup, type MeshTables } from './mesh-tables.ts';
 import { checkNodeIdentity, nodeNameOf } from './node-identity.ts';
 import { StatusStream } from './status-stream.ts';
+import { checkWaypointNames } from './waypoint-authorization.ts';
 
 export interface ProxyServersOptions {
   readonly config: Pick<ControlPlaneConfig, 'listen' | 'xds' | 'podName' | 'drainMs'>;
   readonly version: string;
   readonly tables: MeshTables;
+  /** Service accounts of the pods of a Gateway. */
+  readonly gatewayAccounts: (namespace: string, gateway: string) => ReadonlySet<string>;
   readonly authenticate: (call: CallFacts) => Promise<Caller>;
   readonly ca: CaService;
   readonly clusterId: string;
@@ -71,13 +74,19 @@ export class ProxyServers implements AsyncDisposable {
   }
 
   #delta(authenticate: (call: CallFacts) => Promise<Caller | undefined>): DeltaServer<Caller | undefined> {
-    const { config, tables, log, clock } = this.#options;
+    const { config, tables, gatewayAccounts, log, clock } = this.#options;
     return new DeltaServer<Caller | undefined>({
       authenticate,
       checkNode: (caller, node) => {
         if (caller !== undefined && config.xds.identityCheck) checkNodeIdentity(caller, node);
       },
+      checkNames: (caller, typeUrl, names) => {
+        if (typeUrl === waypointResourceTypeUrl && config.xds.identityCheck)
+          checkWaypointNames(caller, names, gatewayAccounts);
+      },
       sources: new Map([
+        // First: a waypoint must not take a service's traffic before it has its rules.
+        [waypointResourceTypeUrl, tables.waypoints],
         [addressTypeUrl, tables.addresses],
         [authorizationTypeUrl, tables.policies],
       ]),

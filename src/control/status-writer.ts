@@ -4,18 +4,30 @@ import { errorText } from '#/errors/index.ts';
 import { systemClock, type Clock, type Logger } from '#/kit/index.ts';
 import {
   authorizationPolicies,
+  destinationRules,
+  extensions,
+  grpcRoutes,
+  httpRoutes,
   isNotFound,
   KubeError,
   peerAuthentications,
+  requestAuthentications,
   serviceEntries,
   services,
+  tcpRoutes,
+  telemetries,
+  tlsRoutes,
+  trafficPolicies,
+  virtualServices,
   workloadEntries,
   type KubeClient,
   type KubeObject,
   type Resource,
 } from '#/kube/index.ts';
-import { conditionType, type Origin, type WantedCondition } from '#/translate/index.ts';
+import { conditionType, type Origin, type ParentStatus, type WantedCondition } from '#/translate/index.ts';
 import type { Kept } from './mesh-watch.ts';
+import { conditionOf, currentConditions, settledCondition, type Condition } from './status-conditions.ts';
+import { mergedParents } from './status-parents.ts';
 import { WorkQueue } from './work-queue.ts';
 
 interface Owner {
@@ -26,11 +38,18 @@ interface Owner {
 
 interface Written {
   readonly resource: Resource<KubeObject>;
+  /** Of conditions. Routes have theirs in `status.parents` instead. */
   readonly owners: readonly Owner[];
+  readonly parents?: boolean;
 }
 
 const { waypointBound, waypointMissing, visibilityApplied, ztunnelAccepted, waypointAccepted, valid } =
   conditionType;
+
+const forWaypoints = (...types: readonly string[]): Owner => ({
+  manager: 'istio-ambient-waypoint-policy',
+  types,
+});
 
 const written: Readonly<Record<string, Written>> = {
   Service: {
@@ -61,37 +80,27 @@ const written: Readonly<Record<string, Written>> = {
     resource: peerAuthentications,
     owners: [{ manager: 'istio-ambient-ztunnel-policy', types: [valid] }],
   },
+  VirtualService: { resource: virtualServices, owners: [forWaypoints(valid)] },
+  DestinationRule: { resource: destinationRules, owners: [forWaypoints(valid)] },
+  RequestAuthentication: {
+    resource: requestAuthentications,
+    owners: [forWaypoints(waypointAccepted, valid)],
+  },
+  Telemetry: { resource: telemetries, owners: [forWaypoints(waypointAccepted, valid)] },
+  TrafficPolicy: { resource: trafficPolicies, owners: [forWaypoints('Accepted')] },
+  Extension: { resource: extensions, owners: [forWaypoints('Accepted')] },
+  HTTPRoute: { resource: httpRoutes, owners: [], parents: true },
+  GRPCRoute: { resource: grpcRoutes, owners: [], parents: true },
+  TCPRoute: { resource: tcpRoutes, owners: [], parents: true },
+  TLSRoute: { resource: tlsRoutes, owners: [], parents: true },
 };
-
-interface Condition {
-  readonly type: string;
-  readonly status: string;
-  readonly reason?: string;
-  readonly message?: string;
-  readonly observedGeneration?: number;
-  readonly lastTransitionTime?: string;
-}
-
-function currentConditions(value: unknown): readonly Condition[] {
-  return Array.isArray(value)
-    ? value.filter((item): item is Condition => typeof (item as Condition | null)?.type === 'string')
-    : [];
-}
-
-const statusText = (condition: WantedCondition): string => (condition.status ? 'True' : 'False');
 
 /** True if the object says already what we want to say. */
 function settled(owner: Owner, wanted: readonly WantedCondition[], current: readonly Condition[]): boolean {
   return owner.types.every((type) => {
     const want = wanted.find((condition) => condition.type === type);
     const have = current.find((condition) => condition.type === type);
-    if (want === undefined || have === undefined) return want === undefined && have === undefined;
-    return (
-      have.status === statusText(want) &&
-      have.reason === want.reason &&
-      have.message === want.message &&
-      (have.observedGeneration ?? 0) === (want.observedGeneration ?? 0)
-    );
+    return settledCondition(want, have);
   });
 }
 
@@ -107,6 +116,7 @@ export class StatusWriter {
   readonly #clock: Clock;
   readonly #objects = new Map<string, Kept>();
   readonly #wanted = new Map<string, readonly WantedCondition[]>();
+  readonly #wantedParents = new Map<string, readonly ParentStatus[]>();
   readonly #queue: WorkQueue;
   /** The server has no server-side apply for status: found out at the first try. */
   #mergeOnly = false;
@@ -133,7 +143,11 @@ export class StatusWriter {
       return;
     }
     // Only objects that may need a write are kept: most have no conditions and want none.
-    const relevant = currentConditions(object.conditions).length > 0 || this.#wanted.has(id);
+    const relevant =
+      currentConditions(object.conditions).length > 0 ||
+      object.parents !== undefined ||
+      this.#wanted.has(id) ||
+      this.#wantedParents.has(id);
     this.#objects.set(id, object);
     if (relevant) this.#check(id);
   }
@@ -143,6 +157,15 @@ export class StatusWriter {
     const id = `${kind} ${key}`;
     if (conditions.length === 0) this.#wanted.delete(id);
     else this.#wanted.set(id, conditions);
+    this.#check(id);
+  }
+
+  /** Of a route; entries of other controllers are left alone. */
+  wantParents({ kind, key }: Origin, parents: readonly ParentStatus[]): void {
+    if (written[kind]?.parents !== true) return;
+    const id = `${kind} ${key}`;
+    if (parents.length === 0) this.#wantedParents.delete(id);
+    else this.#wantedParents.set(id, parents);
     this.#check(id);
   }
 
@@ -166,7 +189,13 @@ export class StatusWriter {
   }
 
   #check(id: string): void {
-    if (this.#pending(id).length > 0) this.#queue.add(id);
+    if (this.#pending(id).length > 0 || this.#pendingParents(id)) this.#queue.add(id);
+  }
+
+  #pendingParents(id: string): boolean {
+    const object = this.#objects.get(id);
+    if (object === undefined || written[id.slice(0, id.indexOf(' '))]?.parents !== true) return false;
+    return mergedParents(object.parents, this.#wantedParents.get(id) ?? [], this.#clock.now()) !== undefined;
   }
 
   async #write(id: string): Promise<void> {
@@ -175,11 +204,20 @@ export class StatusWriter {
     const kind = id.slice(0, id.indexOf(' '));
     const resource = written[kind]?.resource;
     if (object === undefined || resource === undefined) return;
+    if (this.#pendingParents(id)) {
+      try {
+        await this.#sendParents(resource, object, id);
+        this.#options.onWrite?.(kind, true);
+      } catch (error) {
+        if (isNotFound(error)) return;
+        throw error;
+      }
+    }
     for (const owner of owners) {
       const current = currentConditions(object.conditions);
       const conditions = (this.#wanted.get(id) ?? [])
         .filter(({ type }) => owner.types.includes(type))
-        .map((wanted) => this.#condition(wanted, current));
+        .map((wanted) => conditionOf(wanted, current, this.#clock.now()));
       try {
         await this.#send(resource, object, owner, conditions);
         this.#options.onWrite?.(kind, true);
@@ -191,20 +229,22 @@ export class StatusWriter {
     }
   }
 
-  #condition(wanted: WantedCondition, current: readonly Condition[]): Condition {
-    const status = statusText(wanted);
-    const before = current.find(({ type }) => type === wanted.type);
-    return {
-      type: wanted.type,
-      status,
-      reason: wanted.reason,
-      message: wanted.message,
-      ...(wanted.observedGeneration === undefined ? {} : { observedGeneration: wanted.observedGeneration }),
-      lastTransitionTime:
-        before?.status === status && before.lastTransitionTime !== undefined
-          ? before.lastTransitionTime
-          : new Date(this.#clock.now()).toISOString().replace(/\.[0-9]+Z$/, 'Z'),
-    };
+  /** The list is replaced as a whole, so the version guards what other controllers have written to it. */
+  async #sendParents(resource: Resource<KubeObject>, object: Kept, id: string): Promise<void> {
+    const { client } = this.#options;
+    const { name, namespace } = object.metadata;
+    const fresh = (await client.get(resource, namespace, name)) as Kept & { status?: { parents?: unknown } };
+    const parents = mergedParents(
+      fresh.status?.parents,
+      this.#wantedParents.get(id) ?? [],
+      this.#clock.now(),
+    );
+    if (parents === undefined) return;
+    const body = { metadata: { resourceVersion: fresh.metadata.resourceVersion }, status: { parents } };
+    await client.patch(resource, namespace, name, body, 'merge', {
+      subresource: 'status',
+      fieldManager: 'istio-ambient-route',
+    });
   }
 
   async #send(

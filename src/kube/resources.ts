@@ -106,6 +106,8 @@ export const sidecars = defineResource(networking, 'sidecars', 'Sidecar');
 export const envoyFilters = defineResource('networking.istio.io/v1alpha3', 'envoyfilters', 'EnvoyFilter');
 export const proxyConfigs = defineResource('networking.istio.io/v1beta1', 'proxyconfigs', 'ProxyConfig');
 export const telemetries = defineResource('telemetry.istio.io/v1', 'telemetries', 'Telemetry');
+export const extensions = defineResource('extensions.aura.io/v1alpha1', 'extensions', 'Extension');
+export const trafficPolicies = defineResource('policy.aura.io/v1alpha1', 'trafficpolicies', 'TrafficPolicy');
 export const wasmPlugins = defineResource('extensions.istio.io/v1alpha1', 'wasmplugins', 'WasmPlugin');
 
 const gatewayApi = 'gateway.networking.k8s.io/v1';

@@ -5,10 +5,17 @@ import { objectKey, type ObjectFacts } from './object.ts';
 export class FactsStore<F extends ObjectFacts> {
   readonly #objects = new Map<string, F>();
   readonly #groups = new Map<string, Map<string, F>>();
-  readonly #marks: (facts: F) => readonly string[];
+  #marks: (facts: F) => readonly string[];
 
   constructor(marks: (facts: F) => readonly string[] = () => []) {
     this.#marks = marks;
+  }
+
+  /** More marks from now on: for questions that few meshes have, so that the others need not keep the groups. */
+  alsoMark(more: (facts: F) => readonly string[]): void {
+    const before = this.#marks;
+    this.#marks = (facts) => [...before(facts), ...more(facts)];
+    for (const [key, facts] of this.#objects) for (const mark of more(facts)) this.#group(mark, key, facts);
   }
 
   get(key: string): F | undefined {
@@ -39,11 +46,15 @@ export class FactsStore<F extends ObjectFacts> {
     this.#objects.set(key, facts);
     for (const mark of this.#marks(facts)) {
       touched.add(mark);
-      const group = this.#groups.get(mark);
-      if (group === undefined) this.#groups.set(mark, new Map([[key, facts]]));
-      else group.set(key, facts);
+      this.#group(mark, key, facts);
     }
     return touched;
+  }
+
+  #group(mark: string, key: string, facts: F): void {
+    const group = this.#groups.get(mark);
+    if (group === undefined) this.#groups.set(mark, new Map([[key, facts]]));
+    else group.set(key, facts);
   }
 
   delete(key: string): ReadonlySet<string> {

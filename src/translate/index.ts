@@ -5,7 +5,7 @@ export type { AuthorizationPolicyFacts } from './authorization-policy.ts';
 export { canMatch, convertRules, type ConvertedRules, type RulesContext } from './authorization-rules.ts';
 export type { TargetRef } from './authorization-policy.ts';
 export type { GatewayFacts } from './gateway.ts';
-export { marksOf, kinds, readFacts, type FactsByKind, type Kind } from './kinds.ts';
+export { marksOf, kinds, readFacts, type FactsByKind, type Kind, type KindOnDemand } from './kinds.ts';
 export type { Lookup } from './lookup.ts';
 export { NetworkMerge, type ClusterSink } from './network-merge.ts';
 export { MeshIndex, type MeshOutput, type Origin, type RecordTable } from './mesh-index.ts';
@@ -41,4 +41,5 @@ export {
   type Waypoint,
   type WaypointBinding,
 } from './waypoint.ts';
+export { routeController, type ParentStatus, type WaypointRecord } from './http/waypoint-record.ts';
 export type { WorkloadEntryFacts } from './workload-entry.ts';

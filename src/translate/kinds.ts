@@ -3,6 +3,21 @@ import { readAuthorizationPolicy, type AuthorizationPolicyFacts } from './author
 import { readEndpointSlice, type EndpointSliceFacts } from './endpoint-slice.ts';
 import { readGateway, readGatewayClass, type GatewayClassFacts, type GatewayFacts } from './gateway.ts';
 import { readNamespace, readNode, type NamespaceFacts, type NodeFacts } from './namespace.ts';
+import {
+  fullHost,
+  readData,
+  readDestinationRule,
+  readRoute,
+  readSpec,
+  readVirtualService,
+  routeBackendHosts,
+  virtualBackendHosts,
+  type DataFacts,
+  type DestinationRuleFacts,
+  type RouteFacts,
+  type SpecFacts,
+  type VirtualServiceFacts,
+} from './http/spec-facts.ts';
 import type { SourceObject } from './object.ts';
 import { readPeerAuthentication, type PeerAuthenticationFacts } from './peer-authentication.ts';
 import { readPod, type PodFacts } from './pod.ts';
@@ -24,9 +39,25 @@ export interface FactsByKind {
   WorkloadEntry: WorkloadEntryFacts;
   AuthorizationPolicy: AuthorizationPolicyFacts;
   PeerAuthentication: PeerAuthenticationFacts;
+  HTTPRoute: RouteFacts;
+  GRPCRoute: RouteFacts;
+  TCPRoute: RouteFacts;
+  TLSRoute: RouteFacts;
+  VirtualService: VirtualServiceFacts;
+  DestinationRule: DestinationRuleFacts;
+  RequestAuthentication: SpecFacts;
+  Telemetry: SpecFacts;
+  TrafficPolicy: SpecFacts;
+  Extension: SpecFacts;
+  Secret: DataFacts;
+  ConfigMap: DataFacts;
 }
 
 export type Kind = keyof FactsByKind;
+
+/** Kinds of which only the objects are needed that others refer to (see MeshOutput.needs). */
+export const kindsOnDemand = ['Secret', 'ConfigMap'] as const satisfies readonly Kind[];
+export type KindOnDemand = (typeof kindsOnDemand)[number];
 
 export const readers: { readonly [K in Kind]: (object: SourceObject) => FactsByKind[K] } = {
   Namespace: readNamespace,
@@ -40,6 +71,18 @@ export const readers: { readonly [K in Kind]: (object: SourceObject) => FactsByK
   WorkloadEntry: readWorkloadEntry,
   AuthorizationPolicy: readAuthorizationPolicy,
   PeerAuthentication: readPeerAuthentication,
+  HTTPRoute: readRoute('HTTPRoute'),
+  GRPCRoute: readRoute('GRPCRoute'),
+  TCPRoute: readRoute('TCPRoute'),
+  TLSRoute: readRoute('TLSRoute'),
+  VirtualService: readVirtualService,
+  DestinationRule: readDestinationRule,
+  RequestAuthentication: readSpec,
+  Telemetry: readSpec,
+  TrafficPolicy: readSpec,
+  Extension: readSpec,
+  Secret: readData,
+  ConfigMap: readData,
 };
 
 export const kinds = Object.keys(readers) as readonly Kind[];
@@ -60,6 +103,17 @@ export const mark = {
   networkGateways: (network: string): string => `network-gateways/${network}`,
   peerAuthentications: (namespace: string): string => `peer-authentications/${namespace}`,
   anyPeerAuthentication: 'peer-authentications',
+  gateways: 'gateways',
+  /** Services and ServiceEntries of a namespace, and all. */
+  services: (namespace: string): string => `services/${namespace}`,
+  allServices: 'services',
+  /** Routes that send requests to a host. */
+  backend: (hostname: string): string => `backend/${hostname}`,
+  /** DestinationRules of a host, and those of wildcards. */
+  destinationRules: (hostname: string): string => `destination-rules/${hostname}`,
+  wildcardRules: 'destination-rules',
+  /** Workloads with a label. */
+  labelled: (namespace: string, pair: string): string => `labelled/${namespace}/${pair}`,
 } as const;
 
 function selectorMarks(namespace: string, selector: Labels | undefined): readonly string[] {
@@ -71,11 +125,15 @@ function selectorMarks(namespace: string, selector: Labels | undefined): readonl
 export function marksOf(domain: string): {
   readonly [K in Kind]: (facts: FactsByKind[K]) => readonly string[];
 } {
+  const backends = (route: RouteFacts) => routeBackendHosts(route, domain).map(mark.backend);
   return {
     Namespace: () => [],
     Node: () => [],
     GatewayClass: () => [],
-    Gateway: (gateway) => (gateway.network === undefined ? [] : [mark.networkGateways(gateway.network)]),
+    Gateway: (gateway) => [
+      mark.gateways,
+      ...(gateway.network === undefined ? [] : [mark.networkGateways(gateway.network)]),
+    ],
     Service: (service) => [
       mark.host(serviceHostname(service, domain)),
       ...selectorMarks(service.namespace, service.selector),
@@ -96,5 +154,20 @@ export function marksOf(domain: string): {
     WorkloadEntry: () => [],
     AuthorizationPolicy: (policy) => selectorMarks(policy.namespace, policy.selector),
     PeerAuthentication: (policy) => [mark.peerAuthentications(policy.namespace), mark.anyPeerAuthentication],
+    HTTPRoute: backends,
+    GRPCRoute: backends,
+    TCPRoute: backends,
+    TLSRoute: backends,
+    VirtualService: (service) => virtualBackendHosts(service, domain).map(mark.backend),
+    DestinationRule: (rule) => {
+      const host = fullHost(rule.host, rule.namespace, domain);
+      return [host.includes('*') ? mark.wildcardRules : mark.destinationRules(host)];
+    },
+    RequestAuthentication: () => [],
+    Telemetry: () => [],
+    TrafficPolicy: () => [],
+    Extension: () => [],
+    Secret: () => [],
+    ConfigMap: () => [],
   };
 }

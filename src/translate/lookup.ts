@@ -3,6 +3,7 @@
 import type { AuthorizationPolicyFacts } from './authorization-policy.ts';
 import type { EndpointSliceFacts } from './endpoint-slice.ts';
 import type { GatewayClassFacts, GatewayFacts } from './gateway.ts';
+import type { DataFacts, DestinationRuleFacts, RouteFacts, VirtualServiceFacts } from './http/spec-facts.ts';
 import type { NamespaceFacts, NodeFacts } from './namespace.ts';
 import type { PeerAuthenticationFacts } from './peer-authentication.ts';
 import type { PodFacts } from './pod.ts';
@@ -10,6 +11,7 @@ import type { Labels } from './read.ts';
 import type { ServiceEntryFacts } from './service-entry.ts';
 import type { ServiceFacts } from './service.ts';
 import type { MeshSettings } from './settings.ts';
+import type { WorkloadEntryFacts } from './workload-entry.ts';
 
 export interface Lookup {
   readonly mesh: MeshSettings;
@@ -34,6 +36,21 @@ export interface Lookup {
   gatewayPods(namespace: string, gateway: string): readonly PodFacts[];
   /** Gateways that lead to a network. */
   networkGateways(network: string): readonly GatewayFacts[];
+  gateways(): readonly GatewayFacts[];
+  /** All of a namespace, or without one of the mesh, in no order. */
+  servicesIn(namespace?: string): readonly ServiceFacts[];
+  serviceEntriesIn(namespace?: string): readonly ServiceEntryFacts[];
+  virtualService(namespace: string, name: string): VirtualServiceFacts | undefined;
+  /** Routes of all kinds that send or mirror requests to the host. */
+  routesTo(hostname: string): readonly RouteFacts[];
+  virtualServicesTo(hostname: string): readonly VirtualServiceFacts[];
+  /** DestinationRules of the host: by its own name, and by wildcards. */
+  destinationRules(hostname: string): readonly DestinationRuleFacts[];
+  /** Pods and WorkloadEntries with all these labels; none for an empty selector. */
+  podsWith(namespace: string, labels: Labels): readonly PodFacts[];
+  workloadEntriesWith(namespace: string, labels: Labels): readonly WorkloadEntryFacts[];
+  secret(namespace: string, name: string): DataFacts | undefined;
+  configMap(namespace: string, name: string): DataFacts | undefined;
 }
 
 /** The network of this cluster: the label of the system namespace. Empty if there is none. */

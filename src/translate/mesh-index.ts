@@ -1,22 +1,34 @@
 // The incremental engine: holds the facts of all objects, knows which translation has read what, and after a change
 // runs those again and no others. Plain computing: no timers, no I/O; the caller decides when it works and for how long.
-import { policyKey, serviceKey } from '#/model/index.ts';
+import { policyKey, serviceKey, waypointResourceName } from '#/model/index.ts';
 import { translateAuthorizationPolicy } from './authorization-policy.ts';
 import { translateEndpointSlice } from './endpoint-slice.ts';
-import { FactsStore } from './facts-store.ts';
+import type { FactsStore } from './facts-store.ts';
 import { translateGateway } from './gateway-records.ts';
-import { kinds, mark, marksOf, readFacts, type FactsByKind, type Kind } from './kinds.ts';
+import { translateMeshSettings } from './http/mesh-settings.ts';
+import { waypointTranslations } from './http/translations.ts';
+import type { ParentStatus, WaypointRecord } from './http/waypoint-record.ts';
+import {
+  kinds,
+  kindsOnDemand,
+  mark,
+  readFacts,
+  type FactsByKind,
+  type Kind,
+  type KindOnDemand,
+} from './kinds.ts';
 import type { Lookup } from './lookup.ts';
 import { label } from './names.ts';
 import { objectKey, type SourceObject } from './object.ts';
 import { translateMesh, translatePeerAuthentication } from './peer-authentication.ts';
 import { translatePod } from './pod.ts';
 import { Readers } from './readers.ts';
-import { RecordedLookup, type Stores } from './recorded-lookup.ts';
+import { RecordedLookup } from './recorded-lookup.ts';
 import { sameJson } from './same-json.ts';
 import { translateService } from './service.ts';
 import { translateServiceEntry } from './service-entry.ts';
 import type { MeshSettings } from './settings.ts';
+import { makeStores, type Stores } from './stores.ts';
 import {
   emptyTranslation,
   type MeshRecord,
@@ -39,6 +51,7 @@ const translations: { readonly [K in Kind]?: Translate<FactsByKind[K]> } = {
   WorkloadEntry: translateWorkloadEntry,
   AuthorizationPolicy: translateAuthorizationPolicy,
   PeerAuthentication: translatePeerAuthentication,
+  ...waypointTranslations,
 };
 
 /** An object whose translation gives records, conditions or problems. */
@@ -48,16 +61,21 @@ export interface Origin {
   readonly key: string;
 }
 
-export type RecordTable = 'address' | 'policy';
+export type RecordTable = 'address' | 'policy' | 'waypoint';
 
 /** Where results go. Records may come again though nothing is new; who keeps them compares. */
 export interface MeshOutput {
   /** `global`: a service that other clusters may use. */
   upsert(record: MeshRecord, name: string, global: boolean): void;
+  upsertWaypoint?(record: WaypointRecord, name: string): void;
   remove(table: RecordTable, name: string): void;
   /** Called when they differ from those of the last call; an empty list at the end. */
   conditions?(origin: Origin, conditions: readonly WantedCondition[]): void;
   problems?(origin: Origin, problems: readonly Problem[]): void;
+  /** Of routes; as `conditions`. */
+  parents?(origin: Origin, parents: readonly ParentStatus[]): void;
+  /** An object of a kind on demand is referred to now, or no longer: follow it, or forget it. */
+  needs?(kind: KindOnDemand, key: string, needed: boolean): void;
   networkGateways?(origin: Origin, gateways: readonly NetworkGateway[]): void;
 }
 
@@ -68,6 +86,7 @@ interface Source extends Origin {
   names: readonly string[];
   conditions: readonly WantedCondition[];
   problems: readonly Problem[];
+  parents: readonly ParentStatus[];
   networkGateways: readonly NetworkGateway[];
 }
 
@@ -82,7 +101,10 @@ export class MeshIndex {
   readonly #output: MeshOutput;
   readonly #stores: Stores;
   readonly #lookup: RecordedLookup;
-  readonly #readers = new Readers();
+  readonly #readers = new Readers({
+    asked: (question) => this.#needs(question, true),
+    forgotten: (question) => this.#needs(question, false),
+  });
   readonly #ids = new Map<string, number>();
   readonly #sources: (Source | undefined)[] = [];
   readonly #free: number[] = [];
@@ -98,21 +120,7 @@ export class MeshIndex {
 
   constructor(settings: MeshSettings, output: MeshOutput) {
     this.#output = output;
-    const marks = marksOf(settings.clusterDomain);
-    const store = <K extends Kind>(kind: K) => new FactsStore<FactsByKind[K]>(marks[kind]);
-    this.#stores = {
-      Namespace: store('Namespace'),
-      Node: store('Node'),
-      GatewayClass: store('GatewayClass'),
-      Gateway: store('Gateway'),
-      Service: store('Service'),
-      ServiceEntry: store('ServiceEntry'),
-      EndpointSlice: store('EndpointSlice'),
-      Pod: store('Pod'),
-      WorkloadEntry: store('WorkloadEntry'),
-      AuthorizationPolicy: store('AuthorizationPolicy'),
-      PeerAuthentication: store('PeerAuthentication'),
-    };
+    this.#stores = makeStores(settings.clusterDomain);
     this.#lookup = new RecordedLookup(this.#stores, settings, (question) => this.#ask(question));
     this.#dirty.add(this.#source('Mesh', 'mesh'));
   }
@@ -146,6 +154,12 @@ export class MeshIndex {
 
   all<K extends Kind>(kind: K): Iterable<FactsByKind[K]> {
     return this.#stores[kind].values();
+  }
+
+  /** Service accounts of the pods that are labelled as a Gateway's. */
+  gatewayAccounts(namespace: string, gateway: string): ReadonlySet<string> {
+    const pods = this.#stores.Pod.marked(mark.gatewayPods(namespace, gateway));
+    return new Set([...pods].map(({ serviceAccount }) => serviceAccount));
   }
 
   count(kind: Kind): number {
@@ -224,9 +238,16 @@ export class MeshIndex {
       names: nothing,
       conditions: nothing,
       problems: nothing,
+      parents: nothing,
       networkGateways: nothing,
     };
     return id;
+  }
+
+  #needs(question: string, needed: boolean): void {
+    for (const kind of kindsOnDemand)
+      if (question.startsWith(kind) && question[kind.length] === '/')
+        this.#output.needs?.(kind, question.slice(kind.length + 1), needed);
   }
 
   #touch(marks: ReadonlySet<string>, object: string): void {
@@ -280,8 +301,14 @@ export class MeshIndex {
 
   /** Undefined if the object is gone. */
   #result(source: Source): Translation | undefined {
-    if (source.kind === 'Mesh') return translateMesh(this.#lookup);
+    if (source.kind === 'Mesh') return this.#mesh();
     return this.#resultOf(source.kind, source.key);
+  }
+
+  #mesh(): Translation {
+    const policies = translateMesh(this.#lookup);
+    const settings = translateMeshSettings(this.#lookup);
+    return { ...policies, ...settings };
   }
 
   #resultOf<K extends Kind>(kind: K, key: string): Translation | undefined {
@@ -290,7 +317,8 @@ export class MeshIndex {
   }
 
   #publish(source: Source, id: number, translation: Translation): void {
-    const { records, conditions, problems, global = false, networkGateways = nothing } = translation;
+    const { records, conditions, problems, waypoint = nothing, parents = nothing } = translation;
+    const { global = false, networkGateways = nothing } = translation;
     const names = records.map(tableName);
     records.forEach((record, i) => {
       const name = names[i] as string;
@@ -298,6 +326,13 @@ export class MeshIndex {
       this.#givenUp.delete(name);
       this.#output.upsert(record, name.slice(name.indexOf(':') + 1), global);
     });
+    for (const record of waypoint) {
+      const name = waypointResourceName(record.resource);
+      names.push(`waypoint:${name}`);
+      this.#owners.set(`waypoint:${name}`, id);
+      this.#givenUp.delete(`waypoint:${name}`);
+      this.#output.upsertWaypoint?.(record, name);
+    }
     for (const name of source.names) {
       if (names.includes(name) || this.#owners.get(name) !== id) continue;
       this.#owners.delete(name);
@@ -315,6 +350,10 @@ export class MeshIndex {
     if (!sameJson(source.problems, problems)) {
       source.problems = problems;
       this.#output.problems?.({ kind: source.kind, key: source.key }, problems);
+    }
+    if (!sameJson(source.parents, parents)) {
+      source.parents = parents;
+      this.#output.parents?.({ kind: source.kind, key: source.key }, parents);
     }
   }
 }

@@ -1,28 +1,15 @@
 // The look-ups of translations for who only wants an answer, once: nothing is recorded.
-import { FactsStore } from './facts-store.ts';
-import { marksOf, type FactsByKind, type Kind } from './kinds.ts';
-import { RecordedLookup, type Stores } from './recorded-lookup.ts';
+import type { FactsStore } from './facts-store.ts';
+import type { FactsByKind, Kind } from './kinds.ts';
+import { RecordedLookup } from './recorded-lookup.ts';
 import type { MeshSettings } from './settings.ts';
+import { makeStores, type Stores } from './stores.ts';
 
 export class PlainLookup extends RecordedLookup {
   readonly #own: Stores;
 
   constructor(mesh: MeshSettings) {
-    const marks = marksOf(mesh.clusterDomain);
-    const store = <K extends Kind>(kind: K) => new FactsStore<FactsByKind[K]>(marks[kind]);
-    const stores: Stores = {
-      Namespace: store('Namespace'),
-      Node: store('Node'),
-      GatewayClass: store('GatewayClass'),
-      Gateway: store('Gateway'),
-      Service: store('Service'),
-      ServiceEntry: store('ServiceEntry'),
-      EndpointSlice: store('EndpointSlice'),
-      Pod: store('Pod'),
-      WorkloadEntry: store('WorkloadEntry'),
-      AuthorizationPolicy: store('AuthorizationPolicy'),
-      PeerAuthentication: store('PeerAuthentication'),
-    };
+    const stores = makeStores(mesh.clusterDomain);
     super(stores, mesh, () => {});
     this.#own = stores;
   }

@@ -1,12 +1,23 @@
 // Who has asked what: for each question, the translations that must run again when its answer changes.
 // Questions are texts; translations are small numbers. A question that nobody asks any more is forgotten.
 
+export interface ReadersEvents {
+  /** A question that nobody has asked before, or no longer. */
+  readonly asked?: (question: string) => void;
+  readonly forgotten?: (question: string) => void;
+}
+
 export class Readers {
+  readonly #events: ReadersEvents;
   readonly #ids = new Map<string, number>();
   readonly #questions: string[] = [];
   /** Nearly all questions about single objects have one reader, which then needs no set. */
   readonly #readers: (number | Set<number> | undefined)[] = [];
   readonly #free: number[] = [];
+
+  constructor(events: ReadersEvents = {}) {
+    this.#events = events;
+  }
 
   /** The number of a question, for `add` and `drop`. */
   id(question: string): number {
@@ -16,6 +27,7 @@ export class Readers {
     this.#ids.set(question, id);
     this.#questions[id] = question;
     this.#readers[id] = undefined;
+    this.#events.asked?.(question);
     return id;
   }
 
@@ -33,7 +45,9 @@ export class Readers {
       readers.delete(reader);
       if (readers.size > 0) return;
     } else if (readers !== reader) return;
-    this.#ids.delete(this.#questions[question] as string);
+    const text = this.#questions[question] as string;
+    this.#ids.delete(text);
+    this.#events.forgotten?.(text);
     this.#questions[question] = '';
     this.#readers[question] = undefined;
     this.#free.push(question);

@@ -1,18 +1,19 @@
 // The look-ups of translations over the stores, each recorded as a question.
 import type { FactsStore } from './facts-store.ts';
+import { coversHost, fullHost, routeKinds } from './http/spec-facts.ts';
 import { mark, type FactsByKind, type Kind } from './kinds.ts';
 import type { Lookup } from './lookup.ts';
 import type { Labels } from './read.ts';
-import { pair, selects } from './selector.ts';
+import { indexPair, pair, selects } from './selector.ts';
 import type { MeshSettings } from './settings.ts';
-
-export type Stores = { readonly [K in Kind]: FactsStore<FactsByKind[K]> };
+import type { Stores } from './stores.ts';
 
 /** `ask` is told of every question before it is answered. */
 export class RecordedLookup implements Lookup {
   mesh: MeshSettings;
   readonly #stores: Stores;
   readonly #ask: (question: string) => void;
+  readonly #widened = new Set<Kind>();
 
   constructor(stores: Stores, mesh: MeshSettings, ask: (question: string) => void) {
     this.#stores = stores;
@@ -110,5 +111,77 @@ export class RecordedLookup implements Lookup {
 
   networkGateways(network: string): readonly FactsByKind['Gateway'][] {
     return this.#marked('Gateway', mark.networkGateways(network));
+  }
+
+  gateways(): readonly FactsByKind['Gateway'][] {
+    return this.#marked('Gateway', mark.gateways);
+  }
+
+  servicesIn(namespace?: string): readonly FactsByKind['Service'][] {
+    return this.#ofNamespace('Service', namespace);
+  }
+
+  serviceEntriesIn(namespace?: string): readonly FactsByKind['ServiceEntry'][] {
+    return this.#ofNamespace('ServiceEntry', namespace);
+  }
+
+  virtualService(namespace: string, name: string): FactsByKind['VirtualService'] | undefined {
+    return this.#object('VirtualService', `${namespace}/${name}`);
+  }
+
+  routesTo(hostname: string): readonly FactsByKind['HTTPRoute'][] {
+    return routeKinds.flatMap((kind) => this.#marked(kind, mark.backend(hostname)));
+  }
+
+  virtualServicesTo(hostname: string): readonly FactsByKind['VirtualService'][] {
+    return this.#marked('VirtualService', mark.backend(hostname));
+  }
+
+  destinationRules(hostname: string): readonly FactsByKind['DestinationRule'][] {
+    const wild = this.#marked('DestinationRule', mark.wildcardRules).filter(({ host, namespace }) =>
+      coversHost(fullHost(host, namespace, this.mesh.clusterDomain), hostname),
+    );
+    return [...this.#marked('DestinationRule', mark.destinationRules(hostname)), ...wild];
+  }
+
+  podsWith(namespace: string, labels: Labels): readonly FactsByKind['Pod'][] {
+    return this.#labelled('Pod', namespace, labels);
+  }
+
+  workloadEntriesWith(namespace: string, labels: Labels): readonly FactsByKind['WorkloadEntry'][] {
+    return this.#labelled('WorkloadEntry', namespace, labels);
+  }
+
+  secret(namespace: string, name: string): FactsByKind['Secret'] | undefined {
+    return this.#object('Secret', `${namespace}/${name}`);
+  }
+
+  configMap(namespace: string, name: string): FactsByKind['ConfigMap'] | undefined {
+    return this.#object('ConfigMap', `${namespace}/${name}`);
+  }
+
+  #ofNamespace<K extends 'Service' | 'ServiceEntry'>(kind: K, namespace?: string): FactsByKind[K][] {
+    this.#markMore(kind, (facts) => [mark.services(facts.namespace), mark.allServices]);
+    return this.#marked(kind, namespace === undefined ? mark.allServices : mark.services(namespace));
+  }
+
+  #labelled<K extends 'Pod' | 'WorkloadEntry'>(kind: K, namespace: string, wanted: Labels): FactsByKind[K][] {
+    this.#markMore(kind, (facts) => {
+      const labels: Labels = facts.labels;
+      return Object.keys(labels).map((key) =>
+        mark.labelled(facts.namespace, pair(key, labels[key] as string)),
+      );
+    });
+    const one = indexPair(wanted);
+    if (one === undefined) return [];
+    return this.#marked(kind, mark.labelled(namespace, one)).filter(({ labels }) => selects(wanted, labels));
+  }
+
+  /** Groups that are kept only once somebody has asked for them. */
+  #markMore<K extends Kind>(kind: K, marks: (facts: FactsByKind[K]) => readonly string[]): void {
+    if (this.#widened.has(kind)) return;
+    this.#widened.add(kind);
+    const store: FactsStore<FactsByKind[K]> = this.#stores[kind];
+    store.alsoMark(marks);
   }
 }

@@ -1,5 +1,6 @@
 // What a translation must know of the mesh as a whole. Made once at start (from flags, environment and the mesh
 // ConfigMap); a change of it means that everything is translated again.
+import type { Json } from './read.ts';
 import type { LabelSelector } from './selector.ts';
 
 /** One entry of MeshConfig.serviceEntryVisibility: the first whose selector matches the namespace decides. */
@@ -53,6 +54,8 @@ export interface MeshSettings {
   readonly remoteCluster?: boolean;
   /** Absent: not configured, and no condition is written. */
   readonly serviceEntryVisibility?: readonly VisibilityPolicy[];
+  /** The fields of MeshConfig that waypoints are told of, as they stand there. */
+  readonly meshConfig?: Json;
 }
 
 export const defaultSettings: MeshSettings = {

@@ -1,5 +1,6 @@
 // What a translation gives: records for the wire, conditions for the object's status, and problems for the log.
 import type { Policy, Service, Workload } from '#/model/index.ts';
+import type { ParentStatus, WaypointRecord } from './http/waypoint-record.ts';
 
 export type MeshRecord = Workload | Service | Policy;
 
@@ -49,6 +50,10 @@ export interface Translation {
   readonly networkGateways?: readonly NetworkGateway[];
   readonly conditions: readonly WantedCondition[];
   readonly problems: readonly Problem[];
+  /** What waypoints are told. */
+  readonly waypoint?: readonly WaypointRecord[];
+  /** Of a route: what stands in `status.parents`. */
+  readonly parents?: readonly ParentStatus[];
 }
 
 export const emptyTranslation: Translation = { records: [], conditions: [], problems: [] };

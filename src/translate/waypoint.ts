@@ -154,13 +154,13 @@ export function findWaypoint(lookup: Lookup, namespace: string, name: string): W
   };
 }
 
-interface Bound {
+export interface Bound {
   readonly namespace: string;
   readonly waypoint: WaypointWish;
 }
 
 /** Which waypoint is asked for: by the object itself, or else by its namespace. */
-function wanted(
+export function wanted(
   lookup: Lookup,
   object: Bound,
 ): { namespace: string; name: string; own: boolean } | undefined {
@@ -176,7 +176,7 @@ function wanted(
     : { name: inherited, namespace: labels?.[label.useWaypointNamespace] ?? object.namespace, own: false };
 }
 
-function admits(lookup: Lookup, waypoint: Waypoint, namespace: string): boolean {
+export function admits(lookup: Lookup, waypoint: Waypoint, namespace: string): boolean {
   switch (waypoint.listener.from) {
     case 'All':
       return true;
@@ -288,7 +288,11 @@ export function weightedWaypoints(
   lookup: Lookup,
   object: Bound,
   primary: Waypoint,
-): { readonly weighted: readonly WeightedWaypoint[]; readonly problem?: BindingProblem } {
+): {
+  readonly weighted: readonly WeightedWaypoint[];
+  readonly canary?: Waypoint;
+  readonly problem?: BindingProblem;
+} {
   // The namespace is asked only where it is asked for the primary, too.
   const namespace = object.waypoint.use === undefined ? lookup.namespace(object.namespace) : undefined;
   const inherited = object.waypoint.canary === undefined && namespace !== undefined;
@@ -327,6 +331,7 @@ export function weightedWaypoints(
       { destination: primary.address, weight: 100 - weight },
       { destination: canary.address, weight },
     ],
+    canary,
   };
 }
 

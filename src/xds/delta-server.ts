@@ -7,7 +7,12 @@ import { systemClock, type Clock, type Logger } from '#/kit/index.ts';
 import { deltaMethodPath, type Node } from '#/wire/index.ts';
 import { Debouncer, type DebounceOptions } from './debouncer.ts';
 import type { ResourceSource } from './resource-source.ts';
-import { ServerConnection, type ConnectionHost, type ConnectionStatus } from './server-connection.ts';
+import {
+  ServerConnection,
+  type AskedNames,
+  type ConnectionHost,
+  type ConnectionStatus,
+} from './server-connection.ts';
 import type { DeltaCall } from './server-stream.ts';
 import { TypeFeed, type Batch } from './type-feed.ts';
 import { WriteBudget } from './write-budget.ts';
@@ -19,6 +24,8 @@ export interface DeltaServerOptions<Caller> {
   authenticate(call: CallFacts): Promise<Caller>;
   /** May this caller be this node? Throw RpcError('PERMISSION_DENIED', …) to refuse. */
   checkNode?(caller: Caller, node: Node): void;
+  /** May this caller have what it asks for? Throw RpcError('PERMISSION_DENIED', …) to refuse. */
+  checkNames?(caller: Caller, typeUrl: string, names: AskedNames): void;
   /** By type URL. The order is the order of the types within one push. */
   readonly sources: ReadonlyMap<string, ResourceSource>;
   /** Groups whose members an on-demand client of this node gets without asking. */
@@ -158,9 +165,11 @@ export class DeltaServer<Caller> implements Disposable {
     if (call.cancelled) return;
     if (this.#closed) return fail(shuttingDown());
     const id = ++this.#lastId;
-    const connection = new ServerConnection(id, call, this.#host, (node) =>
-      this.#options.checkNode?.(caller, node),
-    );
+    const { checkNode, checkNames } = this.#options;
+    const connection = new ServerConnection(id, call, this.#host, {
+      node: (node) => checkNode?.(caller, node),
+      names: (typeUrl, names) => checkNames?.(caller, typeUrl, names),
+    });
     this.#connections.set(id, connection);
     connection.open(() => this.#connections.delete(id));
   }

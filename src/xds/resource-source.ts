@@ -24,6 +24,11 @@ export interface ResourceSource {
   lookup(name: string): Iterable<XdsResource>;
   /** Those that list `group` among their groups. Only on-demand clients lead to calls. */
   members(group: string): Iterable<XdsResource>;
+  /**
+   * A client may have a resource only while a name that it asked for brings it: one that leaves its groups is taken
+   * back. Absent: what a client holds is kept up to date for it.
+   */
+  readonly takesBack?: boolean;
   /** Calls back with the names that were added, changed or removed, after each change. Dispose to stop. */
   onChange(callback: (changed: ReadonlySet<string>) => void): Disposable;
 }

@@ -15,10 +15,15 @@ export interface ResourceChanges {
 }
 
 export class ResourceTable implements ResourceSource {
+  readonly takesBack: boolean;
   readonly #byName = new Map<string, XdsResource>();
   readonly #listeners = new Set<(changed: ReadonlySet<string>) => void>();
   /** Names by alias and by group; made at the first look-up, as wildcard clients, which are most, need neither. */
   #index: { aliases: MultiMap; groups: MultiMap } | undefined;
+
+  constructor(options: Pick<ResourceSource, 'takesBack'> = {}) {
+    this.takesBack = options.takesBack === true;
+  }
 
   /**
    * Applies changes and reports the names that really changed: an upsert with the version (or, without one, the

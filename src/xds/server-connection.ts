@@ -49,6 +49,19 @@ export interface ConnectionHost {
   onNack(connection: ServerConnection, typeUrl: string, error: string): void;
 }
 
+/** What a request subscribes to. */
+export interface AskedNames {
+  readonly subscribe: readonly string[];
+  /** By `*`, or by not naming anything. */
+  readonly wildcard: boolean;
+}
+
+/** Both throw RpcError to end the stream. */
+export interface ConnectionChecks {
+  node(node: Node): void;
+  names(typeUrl: string, names: AskedNames): void;
+}
+
 interface Served {
   readonly subscription: SubscriptionState;
   /** The response that is not answered yet. */
@@ -67,20 +80,20 @@ export class ServerConnection {
   readonly connectedMs: number;
   readonly #call: DeltaCall;
   readonly #host: ConnectionHost;
-  readonly #checkNode: (node: Node) => void;
+  readonly #checks: ConnectionChecks;
   readonly #types = new Map<string, Served>();
   readonly #retry = (): void => this.pump();
   #node: Node | undefined;
   #write: { held: Disposable; timer: Disposable } | undefined;
   #ended = false;
 
-  constructor(id: number, call: DeltaCall, host: ConnectionHost, checkNode: (node: Node) => void) {
+  constructor(id: number, call: DeltaCall, host: ConnectionHost, checks: ConnectionChecks) {
     this.id = id;
     this.peer = call.getPeer();
     this.connectedMs = host.clock.now();
     this.#call = call;
     this.#host = host;
-    this.#checkNode = checkNode;
+    this.#checks = checks;
   }
 
   /** Starts to read. `closed` is called once, whatever ends the stream. */
@@ -189,6 +202,7 @@ export class ServerConnection {
       return;
     }
     const served = this.#types.get(typeUrl);
+    this.#checks.names(typeUrl, askedNames(request, served === undefined));
     if (served === undefined) {
       // An answer to what an earlier stream has sent says nothing here; its subscriptions count.
       const subscription = new SubscriptionState(feed, request, this.#host.implicitGroups(typeUrl, node));
@@ -204,7 +218,7 @@ export class ServerConnection {
     if (this.#node !== undefined) return this.#node;
     if (request.node === undefined || request.node.id === '')
       throw new RpcError('INVALID_ARGUMENT', 'the first request of a stream must name its node');
-    this.#checkNode(request.node);
+    this.#checks.node(request.node);
     this.#node = request.node;
     this.#host.log.debug('xds client connected', { node: this.#node.id, peer: this.peer });
     return this.#node;
@@ -259,6 +273,16 @@ export class ServerConnection {
     this.#write = undefined;
     return true;
   }
+}
+
+/** As SubscriptionState understands them. */
+function askedNames(request: DeltaDiscoveryRequest, first: boolean): AskedNames {
+  const asked = request.resourceNamesSubscribe;
+  const all = asked.includes('*');
+  const wildcard = first
+    ? (asked.length === 0 || all) && !request.resourceNamesUnsubscribe.includes('*')
+    : all;
+  return { subscribe: asked.filter((name) => name !== '*'), wildcard };
 }
 
 function stateOf(served: Pick<TypeStatus, 'error' | 'sentNonce'>, waiting: boolean): TypeStatus['state'] {

@@ -133,6 +133,7 @@ export class SubscriptionState {
       if (resource === undefined) {
         if (this.#held.has(name)) removed.add(name);
       } else if (this.#wants(resource)) resources.add(resource);
+      else if (this.#held.has(name)) removed.add(name);
     }
     for (const name of this.#asked) {
       const found = [...source.lookup(name)];
@@ -146,6 +147,7 @@ export class SubscriptionState {
         const resource = source.get(name);
         if (resource === undefined) removed.add(name);
         else if (this.#wants(resource)) resources.add(resource);
+        else removed.add(name);
       }
       for (const resource of resources) if (isHeld(this.#brought, resource)) resources.delete(resource);
     }
@@ -165,7 +167,7 @@ export class SubscriptionState {
     const names = this.#names;
     return (
       names.has(name) ||
-      this.#held.has(name) ||
+      (this.#held.has(name) && this.feed.source.takesBack !== true) ||
       aliases.some((alias) => names.has(alias)) ||
       groups.some((group) => names.has(group))
     );

@@ -1,0 +1,14 @@
+// The translations of the kinds that waypoints alone are told of.
+import type { FactsByKind, Kind } from '../kinds.ts';
+import type { Lookup } from '../lookup.ts';
+import type { Translation } from '../translation.ts';
+import { translateHttpRoute, translateStreamRoute } from './http-route.ts';
+
+type Translations = { readonly [K in Kind]?: (facts: FactsByKind[K], lookup: Lookup) => Translation };
+
+export const waypointTranslations = {
+  HTTPRoute: translateHttpRoute,
+  GRPCRoute: translateHttpRoute,
+  TCPRoute: translateStreamRoute,
+  TLSRoute: translateStreamRoute,
+} satisfies Translations;
