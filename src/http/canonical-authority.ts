@@ -5,7 +5,7 @@ export type CanonicalAuthority =
   | { readonly authority: string; readonly reason?: never }
   | { readonly authority?: never; readonly reason: string };
 
-const plain = /^(?!-|\.)(?:[a-z0-9_-]|\.(?!\.))+$/;
+const plain = /^(?!-|\.)(?:[A-Za-z0-9_-]|\.(?=[A-Za-z0-9_-]))+$/;
 
 /** A name of DNS has at most 253 characters; a final dot and a port come on top. */
 const maxLength = 260;
@@ -19,11 +19,12 @@ export function canonicalAuthority(text: string): CanonicalAuthority {
   if (text.length > maxLength) return { reason: 'the host is too long' };
   if (text.startsWith('[')) return ipLiteral(text);
   const colon = text.indexOf(':');
-  let host = (colon < 0 ? text : text.slice(0, colon)).toLowerCase();
+  let host = colon < 0 ? text : text.slice(0, colon);
   if (host.endsWith('.')) host = host.slice(0, -1);
   if (host === '') return { reason: 'the host is empty' };
   if (!plain.test(host))
     return { reason: text.includes('@') ? 'the host has userinfo' : 'the host has an invalid character' };
+  host = host.toLowerCase();
   return colon < 0 ? { authority: host } : withPort(host, text.slice(colon + 1));
 }
 
