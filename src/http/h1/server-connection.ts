@@ -324,7 +324,7 @@ class H1ServerConnection implements ServerConnection, ByteSink, ExchangeOwner {
   // What the exchange tells.
 
   mayServeOn(exchange: H1ServerExchange, ended: boolean): boolean {
-    if (this.#draining || this.#remoteEnded) return false;
+    if (this.#draining || (this.#remoteEnded && this.#held.bytes === 0)) return false;
     // Whether the client will send the body after all is not known then (RFC 9110, 10.1.1).
     if (exchange.awaitsContinue) return false;
     return !(ended && this.#state === 'body' && this.#body.known > maxDrainBytes);
