@@ -3,6 +3,7 @@ import type { FactsByKind, Kind } from '../kinds.ts';
 import type { Lookup } from '../lookup.ts';
 import type { Translation } from '../translation.ts';
 import { translateHttpRoute, translateStreamRoute } from './http-route.ts';
+import { translateVirtualService } from './virtual-service.ts';
 
 type Translations = { readonly [K in Kind]?: (facts: FactsByKind[K], lookup: Lookup) => Translation };
 
@@ -11,4 +12,5 @@ export const waypointTranslations = {
   GRPCRoute: translateHttpRoute,
   TCPRoute: translateStreamRoute,
   TLSRoute: translateStreamRoute,
+  VirtualService: translateVirtualService,
 } satisfies Translations;
