@@ -3,6 +3,13 @@
 // down of all that below AURA_HOME. May import every lower room. Must not know what the mesh's programs do: it
 // starts them as pods, as a cluster would, and any of them can be another program.
 export { startDnsProgram, type DnsProgram, type DnsProgramOptions } from './dns/dns-program.ts';
+export {
+  startBookinfo,
+  type BookinfoOptions,
+  type BookService,
+  bookServices,
+} from './sample-app/bookinfo.ts';
+export { startEcho, type EchoApp, type EchoOptions } from './sample-app/echo.ts';
 export { startHttpbin, type HttpbinOptions } from './sample-app/httpbin.ts';
 export {
   type LabConfig,

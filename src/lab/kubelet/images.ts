@@ -10,6 +10,13 @@ export function imageCommand(image: string, aura: string): readonly string[] | u
   switch (name) {
     case 'aura/httpbin':
       return [aura, 'lab-app', 'httpbin'];
+    case 'aura/bookinfo-productpage':
+    case 'aura/bookinfo-details':
+    case 'aura/bookinfo-reviews':
+    case 'aura/bookinfo-ratings':
+      return [aura, 'lab-app', 'bookinfo', name.slice('aura/bookinfo-'.length)];
+    case 'aura/echo':
+      return [aura, 'lab-app', 'echo'];
     case 'aura/debug':
       return sleep;
     case 'aura/aura':

@@ -11,7 +11,7 @@ export function acceptKey(key: string): string {
 }
 
 export interface WebSocketHandlers {
-  onMessage(data: Buffer): void;
+  onMessage(data: Buffer, text: boolean): void;
   /** Once, however it ended. */
   onClose(): void;
 }
@@ -21,6 +21,7 @@ export class WebSocket {
   readonly #handlers: WebSocketHandlers;
   #pending: Buffer = Buffer.alloc(0);
   #parts: Buffer[] = [];
+  #text = false;
   #closed = false;
 
   constructor(socket: Duplex, head: Buffer, handlers: WebSocketHandlers) {
@@ -33,9 +34,9 @@ export class WebSocket {
     if (head.length > 0) this.#read(head);
   }
 
-  /** A binary message. False if the peer reads too slowly: wait for `drain`. */
-  send(data: Buffer): boolean {
-    return this.#frame(2, data);
+  /** A binary message, or a text. False if the peer reads too slowly: wait for `drain`. */
+  send(data: Buffer, text = false): boolean {
+    return this.#frame(text ? 1 : 2, data);
   }
 
   onDrain(listener: () => void): void {
@@ -117,12 +118,13 @@ export class WebSocket {
       case 0:
       case 1:
       case 2: {
+        if (opcode !== 0) this.#text = opcode === 1;
         this.#parts.push(data);
         if (this.#parts.reduce((sum, part) => sum + part.length, 0) > frameLimit) return this.close(1009);
         if (!final) return undefined;
         const message = this.#parts.length === 1 ? data : Buffer.concat(this.#parts);
         this.#parts = [];
-        return this.#handlers.onMessage(message);
+        return this.#handlers.onMessage(message, this.#text);
       }
       case 8:
         return this.close();
