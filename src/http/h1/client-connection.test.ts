@@ -1,90 +1,9 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
-import { ManualClock } from '#/kit/index.ts';
-import type {
-  ClientConnection,
-  ClientExchange,
-  ExchangeFailure,
-  HttpLimits,
-  RequestHead,
-  ResponseHead,
-  ResponseReceiver,
-} from '../exchange.ts';
+import type { RequestHead } from '../exchange.ts';
 import { HeaderMap } from '../header-map.ts';
-import { h1Client } from './client-connection.ts';
-import { ScriptedChannel, turn } from './scripted-channel.ts';
-
-const head = (over: Partial<RequestHead> = {}): RequestHead => ({
-  version: '1.1',
-  method: 'GET',
-  scheme: 'http',
-  authority: 'h:80',
-  path: '/a',
-  query: undefined,
-  headers: new HeaderMap(),
-  upgrade: undefined,
-  contentLength: undefined,
-  expectsContinue: false,
-  ...over,
-});
-
-class Answer implements ResponseReceiver {
-  readonly events: string[] = [];
-  exchange: ClientExchange | undefined;
-  failure: ExchangeFailure | undefined;
-  inform(status: number): void {
-    this.events.push(`inform ${status}`);
-  }
-  head({ status, headers, contentLength }: ResponseHead, ended: boolean): void {
-    this.events.push(`${status} ${JSON.stringify(headers.flat)} ${contentLength}${ended ? ' ended' : ''}`);
-  }
-  data(chunk: Buffer): void {
-    this.events.push(`data ${chunk.toString('latin1')}`);
-    this.exchange?.consumed(chunk.length);
-  }
-  end(trailers?: HeaderMap): void {
-    this.events.push(`end${trailers === undefined ? '' : ` ${JSON.stringify(trailers.flat)}`}`);
-  }
-  failed(failure: ExchangeFailure): void {
-    this.failure = failure;
-    this.events.push(`failed ${failure.kind}${failure.stale === true ? ' stale' : ''}`);
-  }
-  writable(): void {
-    this.events.push('writable');
-  }
-}
-
-class Client {
-  readonly channel = new ScriptedChannel();
-  readonly clock = new ManualClock();
-  readonly connection: ClientConnection;
-  available = 0;
-  readonly closed: (string | undefined)[] = [];
-  constructor(limits: Partial<HttpLimits> = {}) {
-    this.connection = h1Client(
-      this.channel,
-      { limits, clock: this.clock },
-      {
-        available: () => this.available++,
-        closed: (failure) => this.closed.push(failure?.kind),
-      },
-    );
-  }
-  ask(over: Partial<RequestHead> = {}, ended = true): Answer {
-    const answer = new Answer();
-    answer.exchange = this.connection.request(head(over), ended, answer);
-    return answer;
-  }
-  async asked(over: Partial<RequestHead> = {}, ended = true): Promise<Answer> {
-    const answer = this.ask(over, ended);
-    await turn();
-    return answer;
-  }
-  async take(): Promise<string> {
-    await turn();
-    return this.channel.take();
-  }
-}
+import { Answer, Client, head, okBytes } from './scripted-server.ts';
+import { turn } from './scripted-channel.ts';
 
 test('requests as they go out', async () => {
   const cases: readonly (readonly [Partial<RequestHead>, boolean, string])[] = [
@@ -155,119 +74,6 @@ test('a request that a filter has broken is not sent', async () => {
   }
 });
 
-const responses: readonly (readonly [
-  name: string,
-  bytes: string,
-  events: readonly string[],
-  reusable: boolean,
-])[] = [
-  [
-    'a length',
-    'HTTP/1.1 200 OK\r\nContent-Length: 3\r\nX: 1\r\n\r\nabc',
-    ['200 ["x","1"] 3', 'data abc', 'end'],
-    true,
-  ],
-  ['no body', 'HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n', ['200 [] 0 ended'], true],
-  ['204', 'HTTP/1.1 204 No Content\r\n\r\n', ['204 [] 0 ended'], true],
-  [
-    '304 with the length of the other',
-    'HTTP/1.1 304 X\r\nContent-Length: 9\r\n\r\n',
-    ['304 [] 9 ended'],
-    true,
-  ],
-  ['no reason, no blank', 'HTTP/1.1 200\r\nContent-Length: 0\r\n\r\n', ['200 [] 0 ended'], true],
-  ['a status of its own', 'HTTP/1.1 999 \xe9\r\nContent-Length: 0\r\n\r\n', ['999 [] 0 ended'], true],
-  [
-    'chunks and trailers',
-    'HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n3\r\nabc\r\n0\r\nGrpc-Status: 0\r\nContent-Length: 1\r\n\r\n',
-    ['200 [] undefined', 'data abc', 'end ["grpc-status","0"]'],
-    true,
-  ],
-  [
-    'Connection: close',
-    'HTTP/1.1 200 OK\r\nConnection: close\r\nContent-Length: 0\r\n\r\n',
-    ['200 [] 0 ended'],
-    false,
-  ],
-  ['HTTP/1.0', 'HTTP/1.0 200 OK\r\nContent-Length: 0\r\n\r\n', ['200 [] 0 ended'], false],
-  [
-    'HTTP/1.0 keep-alive',
-    'HTTP/1.0 200 OK\r\nConnection: keep-alive\r\nContent-Length: 0\r\n\r\n',
-    ['200 [] 0 ended'],
-    true,
-  ],
-  [
-    'interim',
-    'HTTP/1.1 103 X\r\nLink: a\r\n\r\nHTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n',
-    ['inform 103', '200 [] 0 ended'],
-    true,
-  ],
-  [
-    'more than was asked for',
-    'HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\nHTTP/1.1 200 OK\r\n\r\n',
-    ['200 [] 0 ended'],
-    false,
-  ],
-];
-for (const [name, bytes, events, reusable] of responses)
-  test(`response: ${name}`, async () => {
-    const whole = new Client();
-    const answer = await whole.asked();
-    whole.channel.send(bytes);
-    assert.deepEqual(answer.events, events);
-    assert.equal(whole.connection.capacity, reusable ? 1 : 0);
-    assert.equal(whole.available, reusable ? 1 : 0);
-    assert.equal(whole.closed.length, reusable ? 0 : 1);
-    assert.equal(whole.channel.credited, whole.channel.sent);
-    const joined = (told: readonly string[]): string => told.join('|').replaceAll('|data ', '');
-    const split = new Client();
-    const other = await split.asked();
-    for (const byte of bytes) split.channel.send(Buffer.from(byte, 'latin1'));
-    assert.equal(joined(other.events), joined(events));
-    assert.equal(split.connection.capacity, reusable ? 1 : 0);
-    assert.equal(split.channel.credited, split.channel.sent);
-  });
-
-const failures: readonly (readonly [name: string, bytes: string])[] = [
-  ['both framings', 'HTTP/1.1 200 OK\r\nContent-Length: 3\r\nTransfer-Encoding: chunked\r\n\r\n'],
-  ['two lengths', 'HTTP/1.1 200 OK\r\nContent-Length: 3\r\nContent-Length: 4\r\n\r\nabcd'],
-  ['a list of lengths', 'HTTP/1.1 200 OK\r\nContent-Length: 3, 3\r\n\r\nabc'],
-  ['another coding', 'HTTP/1.1 200 OK\r\nTransfer-Encoding: gzip\r\n\r\n'],
-  ['chunks in 1.0', 'HTTP/1.0 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\n'],
-  ['204 with a length', 'HTTP/1.1 204 X\r\nContent-Length: 3\r\n\r\nabc'],
-  ['100 with a body', 'HTTP/1.1 100 X\r\nTransfer-Encoding: chunked\r\n\r\n'],
-  ['a folded header', 'HTTP/1.1 200 OK\r\nX: a\r\n b\r\n\r\n'],
-  ['bare LF', 'HTTP/1.1 200 OK\nContent-Length: 0\n\n'],
-  ['a blank before a colon', 'HTTP/1.1 200 OK\r\nContent-Length : 0\r\n\r\n'],
-  ['another version', 'HTTP/2.0 200 OK\r\n\r\n'],
-  ['no status', 'HTTP/1.1 OK\r\n\r\n'],
-  ['a status of two digits', 'HTTP/1.1 20 OK\r\n\r\n'],
-  ['a status of four digits', 'HTTP/1.1 2000 OK\r\n\r\n'],
-  ['an empty line first', '\r\nHTTP/1.1 200 OK\r\n\r\n'],
-  ['a control byte in the reason', 'HTTP/1.1 200 O\x1bK\r\n\r\n'],
-  ['101 that was not asked for', 'HTTP/1.1 101 X\r\nConnection: upgrade\r\nUpgrade: websocket\r\n\r\n'],
-  ['too many interim responses', 'HTTP/1.1 103 X\r\n\r\n'.repeat(20)],
-  ['headers too large', `HTTP/1.1 200 OK\r\nX: ${'a'.repeat(70_000)}\r\n\r\n`],
-];
-for (const [name, bytes] of failures)
-  test(`response that fails: ${name}`, async () => {
-    for (const pieces of [
-      [bytes],
-      bytes.length < 1000 ? [...bytes] : [bytes.slice(0, 100), bytes.slice(100)],
-    ]) {
-      const client = new Client();
-      const answer = await client.asked();
-      for (const piece of pieces) client.channel.send(Buffer.from(piece, 'latin1'));
-      assert.deepEqual(
-        answer.events.filter((event) => !event.startsWith('inform')),
-        ['failed protocol'],
-      );
-      assert.equal(client.channel.resets.length, 1);
-      assert.deepEqual(client.closed, ['protocol']);
-      assert.equal(client.channel.credited, client.channel.sent);
-    }
-  });
-
 test('HEAD has no body', async () => {
   const client = new Client();
   const answer = await client.asked({ method: 'HEAD' });
@@ -299,8 +105,6 @@ test('a body that is cut off', async () => {
     assert.equal(answer.events.at(-1), 'failed reset');
   }
 });
-
-const okBytes = 'HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n';
 
 test('a connection that is closed without an answer', async () => {
   const fresh = new Client();

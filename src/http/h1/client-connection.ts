@@ -17,6 +17,7 @@ import { BodyReader } from './body-reader.ts';
 import { H1ClientExchange, type ClientOwner } from './client-exchange.ts';
 import { HeadAssembler, type Assembled } from './head-assembler.ts';
 import { IdleWatch } from './idle-watch.ts';
+import { OneTimer } from './one-timer.ts';
 import { Output } from './output.ts';
 import { isIdempotent, requestText } from './request-text.ts';
 import { parseResponseHead, type ParsedResponse } from './response-head.ts';
@@ -47,13 +48,12 @@ class H1ClientConnection implements ClientConnection, ByteSink, ClientOwner {
   readonly #channel: ByteChannel;
   readonly #handlers: ClientHandlers;
   readonly #limits: HttpLimits;
-  readonly #clock: Clock;
+  readonly #timer: OneTimer;
   readonly #heads: HeadAssembler;
   readonly #body: BodyReader;
   readonly #idle: IdleWatch;
   #state: State = 'idle';
   #exchange: H1ClientExchange | undefined;
-  #timer: Disposable | undefined;
   #keepAlive = true;
   #draining = false;
   #served = 0;
@@ -68,13 +68,14 @@ class H1ClientConnection implements ClientConnection, ByteSink, ClientOwner {
   constructor(channel: ByteChannel, options: H1ClientOptions, handlers: ClientHandlers) {
     this.#channel = channel;
     this.#handlers = handlers;
-    this.#clock = options.clock ?? systemClock;
+    const clock = options.clock ?? systemClock;
+    this.#timer = new OneTimer(clock);
     this.#limits = { ...defaultHttpLimits, ...options.limits };
     this.output = new Output(channel, () => this.#afterTurn());
     this.#heads = new HeadAssembler(this.#limits.maxHeadBytes, false);
     this.#body = new BodyReader(this.#limits);
     this.#idle = new IdleWatch(
-      this.#clock,
+      clock,
       this.#limits.idleTimeoutMs,
       () => this.#state === 'idle',
       () => this.#close(),
@@ -199,7 +200,7 @@ class H1ClientConnection implements ClientConnection, ByteSink, ClientOwner {
 
   closed(reason?: { readonly message: string }): void {
     if (this.#state === 'over') {
-      this.#stopTimer();
+      this.#timer.stop();
       return;
     }
     if (this.#state === 'stream' && reason === undefined) this.#over();
@@ -212,12 +213,12 @@ class H1ClientConnection implements ClientConnection, ByteSink, ClientOwner {
     const heads = this.#heads;
     const exchange = this.#exchange as H1ClientExchange;
     if (assembled === 'more') {
-      this.#timer ??= this.#clock.after(this.#limits.headTimeoutMs, () =>
+      this.#timer.start(this.#limits.headTimeoutMs, () =>
         this.#protocol('the response head did not come in time'),
       );
       return;
     }
-    this.#stopTimer();
+    this.#timer.stop();
     if (assembled === 'long') {
       this.#protocol('response headers too large');
       return;
@@ -349,13 +350,13 @@ class H1ClientConnection implements ClientConnection, ByteSink, ClientOwner {
     if (this.#state === 'over') return;
     this.output.end();
     this.#over();
-    this.#timer = this.#clock.after(lingerMs, () => this.#channel.reset(h2Error.noError));
+    this.#timer.start(lingerMs, () => this.#channel.reset(h2Error.noError));
   }
 
   #over(failure?: ExchangeFailure, code?: number): void {
     this.#state = 'over';
     this.#idle.stop();
-    this.#stopTimer();
+    this.#timer.stop();
     if (this.#exchange !== undefined) this.#exchange.receiver = undefined;
     this.#exchange = undefined;
     if (code !== undefined) {
@@ -363,10 +364,5 @@ class H1ClientConnection implements ClientConnection, ByteSink, ClientOwner {
       this.#channel.reset(code);
     }
     this.#handlers.closed(failure);
-  }
-
-  #stopTimer(): void {
-    this.#timer?.[Symbol.dispose]();
-    this.#timer = undefined;
   }
 }

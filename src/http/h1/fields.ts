@@ -7,14 +7,7 @@ import {
   valueByte,
 } from '../header-rules.ts';
 import { hashStep, knownByText, knownName, role, type Role } from './known-names.ts';
-
-/** Why a message is refused, and with what status if it is a request. */
-export interface Refusal {
-  readonly status: number;
-  readonly reason: string;
-}
-
-export const refuse = (reason: string, status = 400): Refusal => ({ status, reason });
+import { refuse, type Refusal } from './refusal.ts';
 
 /** Each is compared with each header. */
 const maxNamed = 16;

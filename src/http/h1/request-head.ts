@@ -4,7 +4,8 @@ import { canonicalPath, type PathNormalization } from '../canonical-path.ts';
 import type { RequestHead } from '../exchange.ts';
 import { HeaderMap } from '../header-map.ts';
 import { lowerTokenByte } from '../header-rules.ts';
-import { FieldBlock, refuse, type Refusal } from './fields.ts';
+import { FieldBlock } from './fields.ts';
+import { refuse, type Refusal } from './refusal.ts';
 
 /** Bytes of a body; or one of the two. */
 export type BodyLength = number;

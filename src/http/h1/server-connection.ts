@@ -7,14 +7,14 @@ import type { PathNormalization } from '../canonical-path.ts';
 import type { HttpLimits, ServerConnection, ServerHandlers } from '../exchange.ts';
 import { defaultHttpLimits } from '../limits.ts';
 import { BodyReader } from './body-reader.ts';
-import { refuse, type Refusal } from './fields.ts';
 import { HeadAssembler, type Assembled } from './head-assembler.ts';
 import { HeldBytes } from './held-bytes.ts';
 import { IdleWatch } from './idle-watch.ts';
+import { OneTimer } from './one-timer.ts';
 import { Output } from './output.ts';
+import { printableLine, refusalResponse, refuse, type Refusal } from './refusal.ts';
 import { parseRequestHead, type RequestRules } from './request-head.ts';
 import { H1ServerExchange, type ExchangeOwner } from './server-exchange.ts';
-import { statusLine } from './status-lines.ts';
 
 export interface H1ServerOptions {
   readonly scheme: 'http' | 'https';
@@ -59,14 +59,13 @@ class H1ServerConnection implements ServerConnection, ByteSink, ExchangeOwner {
   readonly #handlers: ServerHandlers;
   readonly #limits: HttpLimits;
   readonly #rules: RequestRules;
-  readonly #clock: Clock;
+  readonly #timer: OneTimer;
   readonly #heads: HeadAssembler;
   readonly #body: BodyReader;
   readonly #idle: IdleWatch;
   readonly #held = new HeldBytes();
   #state: State = 'head';
   #exchange: H1ServerExchange | undefined;
-  #timer: Disposable | undefined;
   #thrownAway = 0;
   #processing = false;
   #draining = false;
@@ -76,7 +75,8 @@ class H1ServerConnection implements ServerConnection, ByteSink, ExchangeOwner {
   constructor(channel: ByteChannel, options: H1ServerOptions, handlers: ServerHandlers) {
     this.#channel = channel;
     this.#handlers = handlers;
-    this.#clock = options.clock ?? systemClock;
+    const clock = options.clock ?? systemClock;
+    this.#timer = new OneTimer(clock);
     this.#limits = { ...defaultHttpLimits, ...options.limits };
     this.#rules = {
       scheme: options.scheme,
@@ -87,7 +87,7 @@ class H1ServerConnection implements ServerConnection, ByteSink, ExchangeOwner {
     this.#heads = new HeadAssembler(this.#limits.maxHeadBytes, true);
     this.#body = new BodyReader(this.#limits);
     this.#idle = new IdleWatch(
-      this.#clock,
+      clock,
       this.#limits.idleTimeoutMs,
       () => this.#state === 'head' && !this.#heads.begun,
       () => this.#close(),
@@ -132,7 +132,7 @@ class H1ServerConnection implements ServerConnection, ByteSink, ExchangeOwner {
     const upgraded = this.#state === 'stream';
     this.#state = 'over';
     this.#idle.stop();
-    this.#stopTimer();
+    this.#timer.stop();
     this.output.close();
     const exchange = this.#exchange;
     this.#exchange = undefined;
@@ -189,10 +189,10 @@ class H1ServerConnection implements ServerConnection, ByteSink, ExchangeOwner {
   #onHead(assembled: Assembled, bodyHasCome: boolean): void {
     const heads = this.#heads;
     if (assembled === 'more') {
-      if (heads.begun) this.#timer ??= this.#clock.after(this.#limits.headTimeoutMs, () => this.#headLate());
+      if (heads.begun) this.#timer.start(this.#limits.headTimeoutMs, () => this.#headLate());
       return;
     }
-    this.#stopTimer();
+    this.#timer.stop();
     if (assembled === 'long') {
       this.#refuse(heads.hasLine ? refuse('headers too large', 431) : refuse('request line too long', 414));
       return;
@@ -218,7 +218,6 @@ class H1ServerConnection implements ServerConnection, ByteSink, ExchangeOwner {
   }
 
   #headLate(): void {
-    this.#timer = undefined;
     if (this.#state === 'head') this.#refuse(refuse('the head did not come in time', 408));
   }
 
@@ -281,13 +280,11 @@ class H1ServerConnection implements ServerConnection, ByteSink, ExchangeOwner {
 
   #refuse({ status, reason }: Refusal, line?: string): void {
     const heads = this.#heads;
-    // Bytes of the head that were read; what is not printable must not reach a log.
     const read = line ?? heads.bytes.toString('latin1', heads.from, Math.min(heads.to, heads.from + 200));
     heads.release();
-    this.output.text(`${statusLine(status)}content-length: 0\r\nconnection: close\r\n\r\n`);
+    this.output.text(refusalResponse(status));
     this.#close();
-    const first = read.split(/\r?\n/, 1)[0] as string;
-    this.#handlers.refused({ status, reason, line: first.replaceAll(/[^\x20-\x7e]/g, '?') });
+    this.#handlers.refused({ status, reason, line: printableLine(read) });
   }
 
   #onEnd(): void {
@@ -375,9 +372,9 @@ class H1ServerConnection implements ServerConnection, ByteSink, ExchangeOwner {
     this.#state = 'linger';
     this.#thrownAway = 0;
     this.#idle.stop();
-    this.#stopTimer();
+    this.#timer.stop();
     this.output.end();
-    this.#timer = this.#clock.after(lingerMs, () => this.#abandon());
+    this.#timer.start(lingerMs, () => this.#abandon());
   }
 
   /** The client goes on though we have ended. */
@@ -394,10 +391,5 @@ class H1ServerConnection implements ServerConnection, ByteSink, ExchangeOwner {
     this.#channel.reset(code);
     this.closed();
     exchange?.fail({ kind, message });
-  }
-
-  #stopTimer(): void {
-    this.#timer?.[Symbol.dispose]();
-    this.#timer = undefined;
   }
 }

@@ -9,6 +9,7 @@ import type {
 import { HeaderMap } from '../header-map.ts';
 import { isForbiddenTrailer } from '../header-rules.ts';
 import type { Output } from './output.ts';
+import { refusalResponse } from './refusal.ts';
 import { isBodiless } from './response-head.ts';
 import { statusLine } from './status-lines.ts';
 import { fieldLines } from './write-fields.ts';
@@ -122,7 +123,7 @@ export class H1ServerExchange implements ServerExchange {
   #broken(): void {
     this.#framing = 'over';
     this.keepAlive = false;
-    this.#owner.output.text(`${statusLine(500)}content-length: 0\r\nconnection: close\r\n\r\n`);
+    this.#owner.output.text(refusalResponse(500));
     this.#owner.responseEnded(this);
     this.fail({ kind: 'local', message: 'the response has an invalid header or status' });
   }
