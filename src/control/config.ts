@@ -61,6 +61,8 @@ export interface ControlPlaneConfig {
     readonly xdsAddress: string;
     readonly caAddress: string;
   };
+  /** How long the start waits for clusters that do not answer. */
+  readonly remoteClusterTimeoutMs: number;
   readonly writeStatus: boolean;
   readonly debugAuth: boolean;
   readonly drainMs: number;
@@ -228,6 +230,7 @@ export function parseControlPlaneConfig(env: Environment, flags: ControlPlaneFla
       xdsAddress,
       caAddress: read.text('WAYPOINT_CA_ADDRESS', xdsAddress),
     },
+    remoteClusterTimeoutMs: read.duration('PILOT_REMOTE_CLUSTER_TIMEOUT', 30_000),
     writeStatus: read.boolean('AMBIENT_ENABLE_STATUS', true),
     debugAuth: read.boolean('ENABLE_DEBUG_ENDPOINT_AUTH', true),
     drainMs: read.duration('AURA_DRAIN', 5000),

@@ -10,12 +10,14 @@ import { debugPage, debugRoutes, type DebugSources } from './debug-pages.ts';
 import { GatewayController } from './gateways/index.ts';
 import { IpAllocator } from './ip-allocator.ts';
 import { leadDuties, type Duty } from './leader-duties.ts';
+import { MergedMesh } from './merged-mesh.ts';
 import { liveChange, withMeshConfig } from './mesh-config.ts';
 import { followMeshConfig, readMeshConfig } from './mesh-config-source.ts';
 import { MeshWatch } from './mesh-watch.ts';
 import { ControlMetrics } from './metrics.ts';
 import { serveHttp, type Routes } from './monitoring.ts';
 import { ProxyServers } from './proxy-servers.ts';
+import { RemoteClusters } from './remote-clusters.ts';
 import { RootConfigMaps } from './root-config-maps.ts';
 import { ServingCertificate, servingNames } from './serving-certificate.ts';
 import { StatusWriter } from './status-writer.ts';
@@ -94,6 +96,7 @@ export async function startControlPlane(
     services: () => watch.index.count('Service'),
     rootExpiry: () => authority.current?.notAfter,
     records: () => watch.index.sizes.records,
+    clusters: () => remotes?.status() ?? [],
   });
   const status = new StatusWriter({
     client,
@@ -109,8 +112,12 @@ export async function startControlPlane(
     clock,
   });
   const allocator = new IpAllocator({ client, log: log.scope('ip'), clock });
-  const watch = new MeshWatch({
+  const merged = settings.multiNetwork
+    ? new MergedMesh({ settings, localNetwork: () => watch.index.network, tables: () => watch.tables })
+    : undefined;
+  const watch: MeshWatch = new MeshWatch({
     client,
+    ...(merged === undefined ? {} : { sink: merged.sink }),
     settings,
     log: log.scope('mesh'),
     onChange: (kind) => metrics.inbound(kind),
@@ -124,6 +131,21 @@ export async function startControlPlane(
     onRound: (ms, changed) => metrics.round(ms, changed),
     clock,
   });
+
+  const remotes =
+    merged === undefined
+      ? undefined
+      : started.use(
+          new RemoteClusters({
+            client,
+            namespace: config.namespace,
+            settings,
+            mesh: merged,
+            timeoutMs: config.remoteClusterTimeoutMs,
+            log: log.scope('multicluster'),
+            clock,
+          }),
+        );
 
   const gateways = new GatewayController({
     client,
@@ -154,6 +176,10 @@ export async function startControlPlane(
     tables: watch.tables,
     connections: () => live.servers?.status() ?? [],
     authenticate: (call) => review.authenticate(call),
+    clusters: () => [
+      { id: clusterId, secretName: '', syncStatus: live.ready ? 'synced' : 'syncing', answers: true },
+      ...(remotes?.status() ?? []),
+    ],
     systemNamespace: config.namespace,
     auth: config.debugAuth,
   };
@@ -188,7 +214,7 @@ export async function startControlPlane(
   });
   started.use(serving);
   await issue(serving, authority);
-  await Promise.all([watch.synced, rootMaps.start(signal)]);
+  await Promise.all([watch.synced, rootMaps.start(signal), remotes?.start(signal)]);
 
   const ca = new CaService({
     authenticate: (call) => review.authenticate(call),
@@ -232,6 +258,7 @@ export async function startControlPlane(
       const change = liveChange(watch.index.settings, withMeshConfig(config.mesh, mesh, config.given));
       for (const name of change.restart) log.warn(`a change of ${name} is taken at the next start`);
       watch.reconfigure(change.settings);
+      remotes?.reconfigure(change.settings);
       gateways.refresh();
     },
     signal,

@@ -8,6 +8,7 @@ import type { ConnectionStatus, XdsResource } from '#/xds/index.ts';
 import { formatCidr, type Cidr } from '#/kit/index.ts';
 import type { Caller } from './caller.ts';
 import type { MeshTables } from './mesh-tables.ts';
+import type { ClusterStatus } from './remote-cluster.ts';
 import { json, type Answer, type Routes } from './monitoring.ts';
 import { adsClient, syncStatus } from './sync-status.ts';
 
@@ -16,6 +17,8 @@ export interface DebugSources {
   readonly tables: MeshTables;
   readonly connections: () => readonly ConnectionStatus[];
   readonly authenticate: (call: CallFacts) => Promise<Caller>;
+  /** Our own first. */
+  readonly clusters: () => readonly ClusterStatus[];
   /** Whose identities may look. */
   readonly systemNamespace: string;
   /** False: everybody may. */
@@ -144,6 +147,7 @@ function pages(sources: DebugSources): Readonly<Record<string, readonly [string,
           Extension: [...index.all('Extension')],
         }),
     ],
+    clusterz: ['clusters of the mesh, and whether they have been read', () => json(sources.clusters())],
     mesh: ['settings of the mesh', () => text(index.settings)],
     krtz: [
       'sizes of the translation engine',

@@ -30,6 +30,27 @@ serviceEntryVisibility:
   assert.equal(own.rootNamespace, 'istio-system');
 });
 
+test('the mesh says which services are for all clusters', () => {
+  const mesh = parseMeshConfig(
+    map(`
+serviceScopeConfigs:
+  - servicesSelector: { matchExpressions: [{ key: istio.io/global, operator: Exists }] }
+    scope: GLOBAL
+  - namespaceSelector: { matchLabels: { share: all } }
+`),
+  );
+  assert.deepEqual(withMeshConfig(defaultSettings, mesh, free).serviceScopes, [
+    {
+      scope: 'GLOBAL',
+      servicesSelector: {
+        matchLabels: {},
+        matchExpressions: [{ key: 'istio.io/global', operator: 'Exists', values: [] }],
+      },
+    },
+    { scope: 'LOCAL', namespaceSelector: { matchLabels: { share: 'all' }, matchExpressions: [] } },
+  ]);
+});
+
 test('nothing set is nothing changed', () => {
   assert.deepEqual(withMeshConfig(defaultSettings, parseMeshConfig(undefined), free), defaultSettings);
   assert.deepEqual(withMeshConfig(defaultSettings, parseMeshConfig(map('[]')), free), defaultSettings);
@@ -40,6 +61,7 @@ test('what cannot be read is refused by name', () => {
     () => parseMeshConfig(map('serviceEntryVisibility: [{ visibility: SOME }]')),
     /\[0\].*"SOME"/,
   );
+  assert.throws(() => parseMeshConfig(map('serviceScopeConfigs: [{ scope: WIDE }]')), /\[0\].*"WIDE"/);
   assert.throws(() => parseMeshConfig(map('a: [')));
 });
 

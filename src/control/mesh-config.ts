@@ -2,7 +2,12 @@
 import { parse } from 'yaml';
 import { errorText } from '#/errors/index.ts';
 import type { ConfigMap } from '#/kube/index.ts';
-import { readLabelSelector, type MeshSettings, type VisibilityPolicy } from '#/translate/index.ts';
+import {
+  readLabelSelector,
+  type MeshSettings,
+  type ServiceScope,
+  type VisibilityPolicy,
+} from '#/translate/index.ts';
 
 export const meshConfigMap = 'istio';
 
@@ -11,6 +16,7 @@ export interface MeshConfig {
   readonly trustDomain?: string;
   readonly rootNamespace?: string;
   readonly serviceEntryVisibility?: readonly VisibilityPolicy[];
+  readonly serviceScopes?: readonly ServiceScope[];
 }
 
 type Json = Readonly<Record<string, unknown>>;
@@ -35,18 +41,35 @@ function visibility(value: unknown): readonly VisibilityPolicy[] {
   });
 }
 
+function scopes(value: unknown): readonly ServiceScope[] {
+  if (!Array.isArray(value)) throw new TypeError('serviceScopeConfigs is not a list');
+  return value.map((item: unknown, i) => {
+    const { scope = 'LOCAL', servicesSelector, namespaceSelector } = object(item);
+    if (scope !== 'GLOBAL' && scope !== 'LOCAL')
+      throw new TypeError(`serviceScopeConfigs[${i}].scope is ${JSON.stringify(scope)}, not GLOBAL or LOCAL`);
+    return {
+      scope,
+      ...(servicesSelector === undefined ? {} : { servicesSelector: readLabelSelector(servicesSelector) }),
+      ...(namespaceSelector === undefined ? {} : { namespaceSelector: readLabelSelector(namespaceSelector) }),
+    };
+  });
+}
+
 /** Throws TypeError or a YAML error; the caller keeps what it has. */
 export function parseMeshConfig(map: ConfigMap | undefined): MeshConfig {
   const text = map?.data?.['mesh'];
   if (text === undefined) return {};
   const mesh = object(parse(text, { maxAliasCount: 100 }));
-  const { trustDomain, rootNamespace, serviceEntryVisibility } = mesh;
+  const { trustDomain, rootNamespace, serviceEntryVisibility, serviceScopeConfigs } = mesh;
   return {
     ...(typeof trustDomain === 'string' && trustDomain !== '' ? { trustDomain } : {}),
     ...(typeof rootNamespace === 'string' && rootNamespace !== '' ? { rootNamespace } : {}),
     ...(serviceEntryVisibility === undefined || serviceEntryVisibility === null
       ? {}
       : { serviceEntryVisibility: visibility(serviceEntryVisibility) }),
+    ...(serviceScopeConfigs === undefined || serviceScopeConfigs === null
+      ? {}
+      : { serviceScopes: scopes(serviceScopeConfigs) }),
   };
 }
 
@@ -56,7 +79,7 @@ export function withMeshConfig(
   mesh: MeshConfig,
   given: { readonly trustDomain: boolean; readonly rootNamespace: boolean },
 ): MeshSettings {
-  const { serviceEntryVisibility: _old, ...rest } = settings;
+  const { serviceEntryVisibility: _visibility, serviceScopes: _scopes, ...rest } = settings;
   return {
     ...rest,
     ...(given.trustDomain || mesh.trustDomain === undefined ? {} : { trustDomain: mesh.trustDomain }),
@@ -64,6 +87,7 @@ export function withMeshConfig(
     ...(mesh.serviceEntryVisibility === undefined
       ? {}
       : { serviceEntryVisibility: mesh.serviceEntryVisibility }),
+    ...(mesh.serviceScopes === undefined ? {} : { serviceScopes: mesh.serviceScopes }),
   };
 }
 

@@ -33,6 +33,7 @@ import {
 import {
   MeshIndex,
   objectKey,
+  type ClusterSink,
   readFacts,
   type FactsByKind,
   type Kind,
@@ -115,7 +116,17 @@ const maxReported = 10;
 
 const reported: readonly Kind[] = ['Namespace', ...withStatus, ...routeKinds];
 
+/** Where the records of an index go, other than straight to the tables. */
+export interface MeshSink extends ClusterSink {
+  /** Makes what has come since the last call visible. Gives how many resources really changed. */
+  commit(): number;
+}
+
 export interface MeshWatchOptions {
+  /** Default: all. */
+  readonly kinds?: readonly Kind[];
+  /** Default: `tables`. */
+  readonly sink?: MeshSink;
   readonly client: KubeClient;
   readonly settings: MeshSettings;
   readonly log: Logger;
@@ -164,9 +175,13 @@ export class MeshWatch {
       },
     });
     this.index = new MeshIndex(options.settings, {
-      upsert: (record, name) => this.tables.upsert(record, name),
+      upsert: (record, name, global) =>
+        options.sink === undefined
+          ? this.tables.upsert(record, name)
+          : options.sink.upsert(record, name, global),
       upsertWaypoint: (record, name) => this.tables.upsertWaypoint(record, name),
-      remove: (table, name) => this.tables.remove(table, name),
+      remove: (table, name) => (options.sink ?? this.tables).remove(table, name),
+      networkGateways: (origin, gateways) => options.sink?.networkGateways(origin, gateways),
       conditions: (origin, conditions) => options.onConditions?.(origin, conditions),
       problems: (origin, problems) => this.#report(origin, problems),
       parents: (origin, parents) => options.onParents?.(origin, parents),
@@ -188,9 +203,10 @@ export class MeshWatch {
 
   start(signal: AbortSignal): void {
     this.#referenced.start(signal);
-    const waiting = (Object.entries(watched) as [WatchedKind, Watched][]).map(([kind, each]) =>
-      this.#follow(kind, each, signal),
-    );
+    const { kinds } = this.#options;
+    const waiting = (Object.entries(watched) as [WatchedKind, Watched][])
+      .filter(([kind]) => kinds?.includes(kind) ?? true)
+      .map(([kind, each]) => this.#follow(kind, each, signal));
     void Promise.all(waiting).then(
       () => {
         this.#live = true;
@@ -284,7 +300,7 @@ export class MeshWatch {
     this.#roundStarted ??= began;
     const slice = this.#options.sliceMs ?? 10;
     const done = this.index.work(() => performance.now() - began > slice);
-    const changed = this.tables.commit();
+    const changed = (this.#options.sink ?? this.tables).commit();
     this.#scheduled = false;
     if (!done) {
       this.#schedule();

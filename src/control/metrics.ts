@@ -26,6 +26,12 @@ export interface MetricsSources {
   /** Milliseconds since the epoch at which the root ends; undefined while there is none. */
   readonly rootExpiry: () => number | undefined;
   readonly records: () => number;
+  /** Other clusters. */
+  readonly clusters: () => readonly {
+    readonly id: string;
+    readonly syncStatus: string;
+    readonly answers: boolean;
+  }[];
 }
 
 export class ControlMetrics {
@@ -95,6 +101,27 @@ export class ControlMetrics {
       registers,
       collect() {
         this.set(sources.records());
+      },
+    });
+    new Gauge({
+      name: 'istiod_managed_clusters',
+      help: 'Clusters of the mesh that this control plane reads.',
+      labelNames: ['cluster_type'],
+      registers,
+      collect() {
+        this.set({ cluster_type: 'local' }, 1);
+        this.set({ cluster_type: 'remote' }, sources.clusters().length);
+      },
+    });
+    new Gauge({
+      name: 'aura_control_remote_cluster_up',
+      help: '1 if the cluster has been read and answers.',
+      labelNames: ['cluster'],
+      registers,
+      collect() {
+        this.reset();
+        for (const { id, syncStatus, answers } of sources.clusters())
+          this.set({ cluster: id }, syncStatus === 'synced' && answers ? 1 : 0);
       },
     });
     new Gauge({

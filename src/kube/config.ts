@@ -63,7 +63,27 @@ const text = (record: unknown, key: string): string | undefined => {
  * Throws an Error that names the file and the entry that is missing or not supported.
  */
 export function loadKubeconfig(file: string, context?: string): ClusterConfig {
-  const root: unknown = parse(readFileSync(file, 'utf8'));
+  return parseKubeconfig(readFileSync(file, 'utf8'), file, {
+    directory: dirname(file),
+    ...(context === undefined ? {} : { context }),
+  });
+}
+
+/**
+ * Reads the text of a kubeconfig; `file` names it in errors. Without `directory` it may come from somebody else, in a
+ * Secret: then it must hold all that it needs, and may neither name files of ours nor leave the server unchecked.
+ */
+export function parseKubeconfig(
+  content: string,
+  file: string,
+  { directory, context }: { readonly directory?: string; readonly context?: string } = {},
+): ClusterConfig {
+  const root: unknown = parse(content, { maxAliasCount: 100 });
+  const local = (path: string): string => {
+    if (directory === undefined)
+      throw new Error(`kubeconfig ${file}: it names the file ${path}; only inline data is taken here`);
+    return resolve(directory, path);
+  };
   const named = (list: string, name: string): unknown => {
     const entries = field(root, list);
     const found = Array.isArray(entries)
@@ -92,7 +112,7 @@ export function loadKubeconfig(file: string, context?: string): ClusterConfig {
     const data = text(record, `${key}-data`);
     if (data !== undefined) return Buffer.from(data, 'base64').toString('utf8');
     const path = text(record, key);
-    return path === undefined ? undefined : readFileSync(resolve(dirname(file), path), 'utf8');
+    return path === undefined ? undefined : readFileSync(local(path), 'utf8');
   };
   const ca = pem(cluster, 'certificate-authority');
   const clientCert = pem(user, 'client-certificate');
@@ -101,10 +121,15 @@ export function loadKubeconfig(file: string, context?: string): ClusterConfig {
   const tokenText = text(user, 'token');
   const token =
     tokenFile !== undefined
-      ? fileToken(resolve(dirname(file), tokenFile))
+      ? fileToken(local(tokenFile))
       : tokenText !== undefined
         ? () => tokenText
         : undefined;
+  const unchecked = field(cluster, 'insecure-skip-tls-verify') === true;
+  if (unchecked && directory === undefined)
+    throw new Error(
+      `kubeconfig ${file}: insecure-skip-tls-verify is not taken here; give the server's authority`,
+    );
   const tlsServerName = text(cluster, 'tls-server-name');
   const username = text(user, 'username');
   return {
@@ -112,7 +137,7 @@ export function loadKubeconfig(file: string, context?: string): ClusterConfig {
     namespace: text(chosen, 'namespace') ?? 'default',
     ...(ca === undefined ? {} : { ca }),
     ...(tlsServerName === undefined ? {} : { tlsServerName }),
-    ...(field(cluster, 'insecure-skip-tls-verify') === true ? { insecureSkipTlsVerify: true } : {}),
+    ...(unchecked ? { insecureSkipTlsVerify: true } : {}),
     ...(clientCert === undefined ? {} : { clientCert }),
     ...(clientKey === undefined ? {} : { clientKey }),
     ...(token === undefined ? {} : { token }),

@@ -93,7 +93,8 @@ export class NetworkMerge {
         output.upsert(record, name);
       },
       remove: (table, name) => {
-        if (this.#local.workloads.has(name) || this.#local.services.has(name)) sink.remove(table, name);
+        const kept = this.#local.workloads.has(name) || this.#local.services.has(name);
+        if (table === 'address' && kept) sink.remove(table, name);
         else output.remove(table, name);
       },
     };
@@ -140,19 +141,25 @@ export class NetworkMerge {
     );
   }
 
-  flush(): void {
+  /** Hands on what has changed, until `pause` says true (asked now and then). True when nothing is left. */
+  flush(pause: () => boolean = () => false): boolean {
     const network = this.#options.localNetwork();
     if (network !== this.#network) this.again();
     this.#network = network;
     for (const key of this.#dirtyServices) {
+      if (pause()) return false;
+      this.#dirtyServices.delete(key);
       this.#mergeService(key);
       // Whether the service is for all clusters decides what its workloads are.
       for (const slot of this.#slots())
         for (const uid of slot.members.get(key) ?? []) this.#dirtyWorkloads.add(uid);
     }
-    this.#dirtyServices.clear();
-    for (const uid of this.#dirtyWorkloads) this.#mergeWorkload(uid);
-    this.#dirtyWorkloads.clear();
+    for (const uid of this.#dirtyWorkloads) {
+      if (pause()) return false;
+      this.#dirtyWorkloads.delete(uid);
+      this.#mergeWorkload(uid);
+    }
+    return true;
   }
 
   #slots(): readonly Slot[] {
@@ -185,7 +192,8 @@ export class NetworkMerge {
         touchServicesOf(name);
         touchWorkload(name);
       },
-      remove: (_table, name) => {
+      remove: (table, name) => {
+        if (table !== 'address') return;
         if (slot.services.delete(name)) touchService(name);
         if (!slot.workloads.has(name)) return;
         touchServicesOf(name);
