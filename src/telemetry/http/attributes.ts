@@ -1,8 +1,8 @@
 // The attributes of a record as CEL sees them, under the names that Envoy and Istio document. Only what an expression
 // names is looked up, so that a filter on the status does not pay for the rest.
-import { evaluate } from '@marcbachmann/cel-js';
 import { formatSocketAddress, type SocketAddress } from '#/kit/index.ts';
 import { knownIdentity, localityText, type HeaderView, type Workload } from '#/model/index.ts';
+import { loadCel } from './cel-library.ts';
 import type { AnyRecord, HttpExchangeRecord } from './exchange-record.ts';
 import { flagBits } from './response-flags.ts';
 
@@ -18,14 +18,13 @@ const http =
 const int = (value: number | undefined): bigint | undefined =>
   value === undefined ? undefined : BigInt(Math.trunc(value));
 
-// The library does not export the class of its durations.
-const Duration = (evaluate('duration("0s")') as object).constructor as new (
-  seconds: bigint,
-  nanos: number,
-) => object;
+type DurationClass = new (seconds: bigint, nanos: number) => object;
+let Duration: DurationClass | undefined;
 
 function duration(ms: number | undefined): object | undefined {
   if (ms === undefined) return undefined;
+  // The library does not export the class of its durations.
+  Duration ??= (loadCel().evaluate('duration("0s")') as object).constructor as DurationClass;
   const seconds = Math.floor(ms / 1000);
   return new Duration(BigInt(seconds), Math.floor((ms - seconds * 1000) * 1e6));
 }

@@ -1,7 +1,8 @@
 // CEL over the attributes of a record: filters of the access log, values of metric tags, %CEL()% of formats.
 // Compiled once; unknown variables and wrong types are found then.
-import { Environment } from '@marcbachmann/cel-js';
+import type { Environment } from '@marcbachmann/cel-js';
 import { attributes, rootAttributes } from './attributes.ts';
+import { loadCel } from './cel-library.ts';
 import type { AnyRecord } from './exchange-record.ts';
 
 /** Undefined: the expression could not be evaluated, as when it asks for a header that is not there. */
@@ -16,7 +17,7 @@ let shared: Environment | undefined;
 function environment(): Environment {
   if (shared !== undefined) return shared;
   // An expression comes from an object that a user wrote: its size is bounded.
-  shared = new Environment({
+  shared = new (loadCel().Environment)({
     enableOptionalTypes: true,
     homogeneousAggregateLiterals: false,
     limits: { maxAstNodes: 2000, maxDepth: 64 },

@@ -92,3 +92,13 @@ export const metricBit = Object.fromEntries(
   waypointMetrics.map((metric, index) => [metric, 1 << index]),
 ) as Readonly<Record<WaypointMetric, number>>;
 export const everyMetric = (1 << waypointMetrics.length) - 1;
+
+/** Of the sending of spans; counted by whoever exports them. */
+export const spanFamilies = {
+  exported: counter('aura_trace_spans_exported', 'Spans that a collector has taken', ['provider']),
+  lost: counter(
+    'aura_trace_spans_lost',
+    'Spans dropped because the queue was full, or not taken by a collector',
+    ['provider', 'reason'],
+  ),
+} as const satisfies Record<string, MetricFamily>;
