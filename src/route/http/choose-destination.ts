@@ -22,6 +22,11 @@ export interface DestinationChoices {
 const present = <T>(...values: readonly (T | undefined)[]): T[] =>
   values.filter((value) => value !== undefined);
 
+/** A path that cannot be rewritten must not reach the destination as it is: it is another resource there. */
+function unusable({ destination: _, ...rest }: WeightedDestination, broken: string): WeightedDestination {
+  return { ...rest, broken };
+}
+
 export function compileDestinations(
   destinations: readonly WeightedDestination[],
   rule: Pick<HttpRule, 'requestHeaders' | 'responseHeaders' | 'mirrors' | 'rewrite'>,
@@ -31,14 +36,17 @@ export function compileDestinations(
   let total = 0;
   // A weight that is negative or not a number counts as none.
   for (const { weight } of destinations) upTo.push((total += weight > 0 ? weight : 0));
-  const choices = destinations.map((reference): DestinationChoice => {
+  const choices = destinations.map((given): DestinationChoice => {
+    const found: string[] = [];
     // Field by field: a reference may change the path and leave the host to the rule.
-    const rewrite = compileRewrite({ ...rule.rewrite, ...reference.rewrite }, problems);
+    const rewrite = compileRewrite({ ...rule.rewrite, ...given.rewrite }, found);
+    problems.push(...found);
+    const [broken] = found;
     return {
-      reference,
-      requestHeaders: present(rule.requestHeaders, reference.requestHeaders),
-      responseHeaders: present(rule.responseHeaders, reference.responseHeaders),
-      mirrors: [...(rule.mirrors ?? []), ...(reference.mirrors ?? [])],
+      reference: broken === undefined ? given : unusable(given, broken),
+      requestHeaders: present(rule.requestHeaders, given.requestHeaders),
+      responseHeaders: present(rule.responseHeaders, given.responseHeaders),
+      mirrors: [...(rule.mirrors ?? []), ...(given.mirrors ?? [])],
       ...(rewrite && { rewrite }),
     };
   });

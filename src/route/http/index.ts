@@ -9,6 +9,7 @@ export * from './mirrors.ts';
 export { cookieValue, hostOf, parseQuery } from './match-input.ts';
 export * from './outliers.ts';
 export * from './plan-request.ts';
+export { compileRequestMatcher, type RequestMatcher } from './request-matcher.ts';
 export { compileRegex, type TextTest } from './regex.ts';
 export * from './retry.ts';
 export { authorityChange, changeHeaders, type ChangeableHeaders } from './rewrites.ts';

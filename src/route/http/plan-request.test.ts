@@ -96,6 +96,12 @@ test('answers of the waypoint itself', () => {
       {},
       '503 - NC cluster_not_found',
     ],
+    [
+      { rewrite: { path: { kind: 'regex', pattern: '(', substitution: '' } } },
+      'GET /a',
+      {},
+      '500 - NC cluster_not_found',
+    ],
     [{ action: { kind: 'respond', response: { status: 418 } } }, 'GET /a', {}, '418 - - direct_response'],
     [{ fault: { abort: { fraction: 1, httpStatus: 418 } } }, 'GET /a', {}, '418 - FI fault_filter_abort'],
     [{ fault: { abort: { fraction: 1, httpStatus: 503 } } }, 'GET /a', grpc, '503 14 FI fault_filter_abort'],

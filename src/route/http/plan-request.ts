@@ -16,7 +16,7 @@ import { drawFault, type InjectedFault } from './fault.ts';
 import { drawMirrors } from './mirrors.ts';
 import { redirectLocation } from './redirects.ts';
 import type { RetryPolicy } from './retry.ts';
-import { authorityChange } from './rewrites.ts';
+import { authorityChange, rewritePath } from './rewrites.ts';
 import type { RouteEntry } from './route-entry.ts';
 import type { HttpRouteTables, RequestTarget } from './route-table.ts';
 import { requestTimeout } from './timeouts.ts';
@@ -300,7 +300,7 @@ function planForward(
     requestHeaders,
     responseHeaders: changes,
     authority: rewrite?.authority ?? authorityChange(requestHeaders) ?? request.authority,
-    path: rewrite?.path === undefined ? request.path : rewrite.path(request.path, match),
+    path: rewritePath(rewrite?.path, request.path, match),
     ...(timeoutMs !== undefined && { timeoutMs }),
     ...(retry && retry.attempts > 0 && { retry }),
     mirrors: drawMirrors(mirrors, random),

@@ -1,7 +1,7 @@
 // The Location of a redirect, as Gateway API says.
 import type { HttpMatch, Redirect, RequestFacts } from '#/model/index.ts';
 import { hostOf } from './match-input.ts';
-import { compilePathRewrite, type PathRewriter } from './rewrites.ts';
+import { compilePathRewrite, rewritePath, type PathRewriter } from './rewrites.ts';
 
 export interface CompiledRedirect {
   readonly redirect: Redirect;
@@ -30,7 +30,8 @@ export function redirectLocation(
   const host = redirect.hostname ?? hostOf(request.authority);
   const to = redirect.port ?? (redirect.scheme === undefined ? undefined : wellKnown(scheme)) ?? port;
   const authority = to === wellKnown(scheme) ? host : `${host}:${to}`;
-  const target = path === undefined ? request.path : path(request.path, match);
+  const rewritten = rewritePath(path, request.path, match);
+  const target = rewritten === '*' ? '' : rewritten;
   const query = request.query === '' || target.includes('?') ? '' : `?${request.query}`;
   return `${scheme}://${authority}${target}${query}`;
 }

@@ -117,6 +117,7 @@ test('where a redirect leads', () => {
     [{}, 'GET /a', { authority: '[fd00::1]' }, 81, 'http://[fd00::1]:81/a'],
     [{ path: { kind: 'full', value: '/n' } }, 'GET /foo/a?b', { authority: 'h' }, 80, 'http://h/n?b'],
     [{ path: { kind: 'full', value: '/n?c' } }, 'GET /foo/a?b', { authority: 'h' }, 80, 'http://h/n?c'],
+    [{}, 'OPTIONS *', { authority: 'h' }, 80, 'http://h'],
     [{ path: { kind: 'prefix', value: '/n' } }, 'GET /foo/a', { authority: 'h' }, 80, 'http://h/n/a'],
   ];
   for (const [redirect, line, parts, port, wanted] of rows)

@@ -46,6 +46,13 @@ export function authorityChange(changes: readonly HeaderChange[]): string | unde
 /** From the path (without query) and the match that it was found by, to the new path. */
 export type PathRewriter = (path: string, match: HttpMatch | undefined) => string;
 
+/** `*` of OPTIONS (RFC 9110, 7.1) is no path, and stays. */
+export const rewritePath = (
+  rewriter: PathRewriter | undefined,
+  path: string,
+  match: HttpMatch | undefined,
+): string => (rewriter === undefined || path === '*' ? path : rewriter(path, match));
+
 export interface CompiledRewrite {
   readonly authority?: string;
   readonly path?: PathRewriter;
@@ -96,7 +103,7 @@ function replaceText(path: string, match: HttpMatch | undefined, replacement: st
   }
 }
 
-/** Undefined and a text in `problems`: the pattern cannot be compiled; the path then stays as it is. */
+/** Undefined and a text in `problems`: the pattern cannot be compiled. */
 export function compilePathRewrite(rewrite: PathRewrite, problems: string[]): PathRewriter | undefined {
   switch (rewrite.kind) {
     case 'full': {

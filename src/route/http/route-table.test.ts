@@ -2,6 +2,7 @@ import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import type { HttpMatch, HttpRoute, RequestFacts } from '#/model/index.ts';
 import { seededRandom } from '../../../test/mesh-records.ts';
+import { compileRequestMatcher } from './request-matcher.ts';
 import { HttpRouteTables } from './route-table.ts';
 import {
   aRequest,
@@ -83,12 +84,15 @@ test('one match: what it takes and what not', () => {
     [{ query: [header('a', '')] }, 'GET /?a', {}, true],
     [{ query: [{ name: 'a', match: { kind: 'presence' } }] }, 'GET /', {}, false],
   ];
-  for (const [match, line, parts, wanted] of rows)
-    assert.equal(
-      found(tablesOf(aRoute('r', [aRule('yes', [match])])), aRequest(line, parts)),
-      wanted ? 'yes' : 'no-route',
-      `${JSON.stringify(match)} ${line} ${JSON.stringify(parts)}`,
-    );
+  for (const [match, line, parts, wanted] of rows) {
+    const what = `${JSON.stringify(match)} ${line} ${JSON.stringify(parts)}`;
+    const request = aRequest(line, parts);
+    const tables = tablesOf(aRoute('r', [aRule('yes', [match])]));
+    assert.equal(found(tables, request), wanted ? 'yes' : 'no-route', what);
+    assert.equal(compileRequestMatcher(match).matches(request, 80), wanted, `alone: ${what}`);
+  }
+  assert.ok(compileRequestMatcher(undefined).matches(aRequest('GET /'), 80));
+  assert.match(compileRequestMatcher({ path: regex('(') }).problem ?? '', /RE2/);
 });
 
 test('no routes at all is not the same as no match', () => {
