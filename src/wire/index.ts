@@ -16,6 +16,7 @@ export {
   type DnsRequest,
   type ForwardedOptions,
 } from './dns/query.ts';
+export * from './envoy-services.ts';
 export * from './hbone-headers.ts';
 export * from './policy.ts';
 export * from './proxy-protocol.ts';
