@@ -19,7 +19,7 @@ for (const name of ['bookinfo', 'echo'])
       .filter(({ kind }) => kind === 'Deployment')
       .map((object) => (object as unknown as Deployment).spec.template);
     for (const { metadata, spec } of pods) {
-      assert.ok(accounts.includes(spec.serviceAccountName ?? ''), spec.serviceAccountName);
+      assert.ok(accounts.includes(spec.serviceAccountName ?? ''));
       assert.ok(metadata?.labels?.['app'] !== undefined);
       for (const container of spec.containers) assert.ok(containerCommand(container, 'aura') !== undefined);
     }
