@@ -109,6 +109,8 @@ export const mark = {
   allServices: 'services',
   /** Routes that send requests to a host. */
   backend: (hostname: string): string => `backend/${hostname}`,
+  /** VirtualServices that name a host. */
+  virtualServices: (hostname: string): string => `virtual-services/${hostname}`,
   /** DestinationRules of a host, and those of wildcards. */
   destinationRules: (hostname: string): string => `destination-rules/${hostname}`,
   wildcardRules: 'destination-rules',
@@ -158,7 +160,10 @@ export function marksOf(domain: string): {
     GRPCRoute: backends,
     TCPRoute: backends,
     TLSRoute: backends,
-    VirtualService: (service) => virtualBackendHosts(service, domain).map(mark.backend),
+    VirtualService: (service) => [
+      ...virtualBackendHosts(service, domain).map(mark.backend),
+      ...service.hosts.map((host) => mark.virtualServices(fullHost(host, service.namespace, domain))),
+    ],
     DestinationRule: (rule) => {
       const host = fullHost(rule.host, rule.namespace, domain);
       return [host.includes('*') ? mark.wildcardRules : mark.destinationRules(host)];

@@ -44,6 +44,8 @@ export interface Lookup {
   /** Routes of all kinds that send or mirror requests to the host. */
   routesTo(hostname: string): readonly RouteFacts[];
   virtualServicesTo(hostname: string): readonly VirtualServiceFacts[];
+  /** Those that name the host, without wildcards. */
+  virtualServicesOf(hostname: string): readonly VirtualServiceFacts[];
   /** DestinationRules of the host: by its own name, and by wildcards. */
   destinationRules(hostname: string): readonly DestinationRuleFacts[];
   /** Pods and WorkloadEntries with all these labels; none for an empty selector. */

@@ -137,6 +137,10 @@ export class RecordedLookup implements Lookup {
     return this.#marked('VirtualService', mark.backend(hostname));
   }
 
+  virtualServicesOf(hostname: string): readonly FactsByKind['VirtualService'][] {
+    return this.#marked('VirtualService', mark.virtualServices(hostname));
+  }
+
   destinationRules(hostname: string): readonly FactsByKind['DestinationRule'][] {
     const wild = this.#marked('DestinationRule', mark.wildcardRules).filter(({ host, namespace }) =>
       coversHost(fullHost(host, namespace, this.mesh.clusterDomain), hostname),

@@ -75,6 +75,17 @@ export function servicesOfHost(lookup: Lookup, hostname: string): readonly Servi
   return [...services, ...entries].sort((a, b) => (a.key < b.key ? -1 : 1));
 }
 
+/** All of the mesh: for wildcards. */
+export function everyService(lookup: Lookup): readonly ServiceView[] {
+  return [
+    ...lookup
+      .servicesIn()
+      .map((service) => viewService(lookup, service))
+      .filter((view) => view !== undefined),
+    ...lookup.serviceEntriesIn().flatMap((entry) => viewServiceEntry(lookup, entry)),
+  ];
+}
+
 /** The one that a name means to an object of `namespace`: its own namespace's, a Service, else the first. */
 export function serviceOfHost(lookup: Lookup, hostname: string, namespace: string): ServiceView | undefined {
   const found = servicesOfHost(lookup, hostname);

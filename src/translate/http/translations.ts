@@ -2,6 +2,7 @@
 import type { FactsByKind, Kind } from '../kinds.ts';
 import type { Lookup } from '../lookup.ts';
 import type { Translation } from '../translation.ts';
+import { translateDestinationRule } from './destination-rule.ts';
 import { translateHttpRoute, translateStreamRoute } from './http-route.ts';
 import { translateVirtualService } from './virtual-service.ts';
 
@@ -13,4 +14,5 @@ export const waypointTranslations = {
   TCPRoute: translateStreamRoute,
   TLSRoute: translateStreamRoute,
   VirtualService: translateVirtualService,
+  DestinationRule: translateDestinationRule,
 } satisfies Translations;

@@ -3,13 +3,7 @@ import type { HttpRule, RouteParent, WeightedDestination } from '#/model/index.t
 import type { Lookup } from '../lookup.ts';
 import { integer, list, optionalText, record, texts, type Json } from '../read.ts';
 import { emptyTranslation, validCondition, type Translation } from '../translation.ts';
-import {
-  servicesOfHost,
-  viewService,
-  viewServiceEntry,
-  waypointsHeeding,
-  type ServiceView,
-} from './bindings.ts';
+import { everyService, servicesOfHost, waypointsHeeding, type ServiceView } from './bindings.ts';
 import { resolveHost } from './route-backends.ts';
 import { coversHost, fullHost, type VirtualServiceFacts } from './spec-facts.ts';
 import { duration, headerOperations, Notes, port } from './values.ts';
@@ -31,18 +25,27 @@ interface Attached {
   readonly waypoints: readonly string[];
 }
 
+/** Another one names the host itself, which is nearer than a wildcard. */
+function isNamed(view: ServiceView, lookup: Lookup): boolean {
+  return lookup
+    .virtualServicesOf(view.hostname)
+    .some((other) => other.mesh && waypointsHeeding(view, other.namespace).length > 0);
+}
+
 /** The services that its hosts mean, where it counts. */
 function attached(service: VirtualServiceFacts, lookup: Lookup): readonly Attached[] {
   const views = new Map<string, ServiceView>();
   for (const written of service.hosts) {
     const host = fullHost(written, service.namespace, lookup.mesh.clusterDomain);
     const found = host.includes('*')
-      ? [
-          ...lookup.servicesIn().map((one) => viewService(lookup, one)),
-          ...lookup.serviceEntriesIn().flatMap((one) => viewServiceEntry(lookup, one)),
-        ].filter((view) => view !== undefined && (coversHost(host, view.hostname) || host === view.hostname))
+      ? everyService(lookup).filter(
+          (view) =>
+            (coversHost(host, view.hostname) || host === view.hostname) &&
+            waypointsHeeding(view, service.namespace).length > 0 &&
+            !isNamed(view, lookup),
+        )
       : servicesOfHost(lookup, host);
-    for (const view of found) if (view !== undefined) views.set(view.key, view);
+    for (const view of found) views.set(view.key, view);
   }
   return [...views.values()]
     .map((view) => ({ view, waypoints: waypointsHeeding(view, service.namespace) }))
