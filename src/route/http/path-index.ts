@@ -1,9 +1,8 @@
 // The entries of one table, found by path. Prefixes are looked up only at the lengths that some prefix has, so that a
 // look-up costs as much as the path is long, however many rules there are. Changed in place, entry by entry.
+import { Bucket } from './bucket.ts';
 import type { MatchInput } from './match-input.ts';
-import { compareListed, compareSpecific, entryMatches, type RouteEntry } from './route-entry.ts';
-
-type Bucket = RouteEntry[];
+import { compareListed, compareSpecific, type EntryOrder, type RouteEntry } from './route-entry.ts';
 
 /** Prefixes of one kind, by their text, and how many there are of each length. */
 class Prefixes {
@@ -23,41 +22,35 @@ const slash = 47;
 
 export class PathIndex {
   readonly #listed: boolean;
-  readonly #compare: (a: RouteEntry, b: RouteEntry) => number;
+  readonly #compare: EntryOrder;
   readonly #exact = new Map<string, Bucket>();
   readonly #elements = new Prefixes();
   readonly #prefixes = new Prefixes();
   /** Found by trying each: regular expressions, suffixes, paths without regard to case. */
-  readonly #others: Bucket = [];
-  readonly #every: Bucket = [];
+  readonly #others: Bucket;
+  readonly #every: Bucket;
   size = 0;
 
   constructor(precedence: 'specificity' | 'listed') {
     this.#listed = precedence === 'listed';
     this.#compare = this.#listed ? compareListed : compareSpecific;
+    this.#others = new Bucket(this.#compare);
+    this.#every = new Bucket(this.#compare);
   }
 
   add(entry: RouteEntry): void {
-    const bucket = this.#bucket(entry, true) as Bucket;
-    let low = 0;
-    let high = bucket.length;
-    while (low < high) {
-      const middle = (low + high) >> 1;
-      if (this.#compare(bucket[middle] as RouteEntry, entry) <= 0) low = middle + 1;
-      else high = middle;
-    }
-    bucket.splice(low, 0, entry);
+    this.#bucket(entry, true)?.add(entry);
     this.size++;
   }
 
   remove(entry: RouteEntry): void {
     const bucket = this.#bucket(entry, false);
-    const at = bucket?.indexOf(entry) ?? -1;
-    if (bucket === undefined || at < 0) return;
-    bucket.splice(at, 1);
-    this.size--;
+    if (bucket === undefined) return;
+    const before = bucket.size;
+    bucket.remove(entry);
+    this.size -= before - bucket.size;
     const { path } = entry;
-    if (bucket.length > 0 || path.kind === 'other' || path.kind === 'every') return;
+    if (bucket.size > 0 || path.kind === 'other' || path.kind === 'every') return;
     if (path.kind === 'exact') this.#exact.delete(path.value);
     else {
       const prefixes = path.kind === 'elements' ? this.#elements : this.#prefixes;
@@ -74,7 +67,7 @@ export class PathIndex {
     const buckets = prefixes?.buckets ?? this.#exact;
     let bucket = buckets.get(path.value);
     if (bucket === undefined && make) {
-      bucket = [];
+      bucket = new Bucket(this.#compare);
       buckets.set(path.value, bucket);
       prefixes?.changed(path.value.length, 1);
     }
@@ -83,7 +76,7 @@ export class PathIndex {
 
   find(input: MatchInput): RouteEntry | undefined {
     const { path } = input.request;
-    let best = this.#better(this.#exact.get(path), undefined, input);
+    let best = this.#exact.get(path)?.better(undefined, input);
     if (best !== undefined && !this.#listed) return best;
     const elements = this.#elements;
     const prefixes = this.#prefixes;
@@ -96,27 +89,12 @@ export class PathIndex {
       const part = length <= prefixes.longest && (prefixes.lengths[length] as number) > 0;
       if (!whole && !part) continue;
       const text = path.slice(0, length);
-      if (whole) best = this.#better(elements.buckets.get(text), best, input);
-      if (part) best = this.#better(prefixes.buckets.get(text), best, input);
+      if (whole) best = elements.buckets.get(text)?.better(best, input) ?? best;
+      if (part) best = prefixes.buckets.get(text)?.better(best, input) ?? best;
       if (best !== undefined && !this.#listed) return best;
     }
-    best = this.#better(this.#others, best, input);
+    best = this.#others.better(best, input);
     if (best !== undefined && !this.#listed) return best;
-    return this.#better(this.#every, best, input);
-  }
-
-  /** The first of a sorted bucket that matches, if it comes before `best`. */
-  #better(
-    bucket: Bucket | undefined,
-    best: RouteEntry | undefined,
-    input: MatchInput,
-  ): RouteEntry | undefined {
-    if (bucket === undefined) return best;
-    for (let i = 0; i < bucket.length; i++) {
-      const entry = bucket[i] as RouteEntry;
-      if (best !== undefined && this.#compare(entry, best) >= 0) return best;
-      if (entryMatches(entry, input)) return entry;
-    }
-    return best;
+    return this.#every.better(best, input);
   }
 }

@@ -13,6 +13,8 @@ export interface RouteEntry {
   readonly compiled: CompiledRule;
   readonly path: PathKey;
   readonly tests: readonly MatchTest[];
+  /** A header (not a part of the request that is named like one) that must have exactly this value. */
+  readonly headerKey?: { readonly name: string; readonly value: string };
   readonly ruleIndex: number;
   readonly matchIndex: number;
   /** 3 exact, 2 a prefix, 1 a regular expression and the like, 0 every path. */
@@ -22,6 +24,9 @@ export interface RouteEntry {
   readonly headers: number;
   readonly parameters: number;
 }
+
+/** Negative: the first comes first. */
+export type EntryOrder = (a: RouteEntry, b: RouteEntry) => number;
 
 export interface CompiledRoute {
   readonly route: HttpRoute;
@@ -37,6 +42,15 @@ function pathLength(path: PathKey): number {
   return path.kind === 'other' ? path.length : path.value.length;
 }
 
+function exactHeader(match: HttpMatch | undefined): RouteEntry['headerKey'] {
+  for (const { name, match: wanted } of match?.headers ?? []) {
+    const lower = name.toLowerCase();
+    if (wanted.kind === 'exact' && !lower.startsWith(':') && lower !== 'host')
+      return { name: lower, value: wanted.value };
+  }
+  return undefined;
+}
+
 const grpcOnly: MatchTest = ({ request }) => request.grpc;
 
 export function compileRoute(route: HttpRoute): CompiledRoute {
@@ -48,6 +62,7 @@ export function compileRoute(route: HttpRoute): CompiledRoute {
       rule.matches.length === 0 ? [undefined] : rule.matches;
     matches.forEach((match, matchIndex) => {
       const { path, tests } = made(compileMatch(match ?? {}), problems, ruleIndex);
+      const headerKey = exactHeader(match);
       entries.push({
         route,
         rule,
@@ -57,6 +72,7 @@ export function compileRoute(route: HttpRoute): CompiledRoute {
         tests: route.protocol === 'grpc' ? [grpcOnly, ...tests] : tests,
         ruleIndex,
         matchIndex,
+        ...(headerKey && { headerKey }),
         pathRank: pathRanks[path.kind],
         pathLength: pathLength(path),
         methods: match?.method === undefined ? 0 : 1,
