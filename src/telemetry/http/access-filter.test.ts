@@ -40,6 +40,11 @@ test('filters over the attributes of a request', () => {
     ['upstream_peer.labels["app"] == "ratings"', failed, true],
     ['request.size + response.size == 1695', failed, true],
     ['request.useragent.matches("^curl/")', failed, true],
+    ['request.useragent.matches("8[.]2")', failed, true],
+    ['matches(request.useragent, "^wget")', failed, false],
+    ['["^wget", "^curl"].exists(p, request.useragent.matches(p))', failed, true],
+    ['request.headers["x-team"].matches(request.method)', failed, false],
+    ['request.path == "a.matches(" || response.code == 503', failed, true],
     ['', failed, true],
   ];
   for (const [expression, record, wanted] of rows) {
@@ -57,9 +62,23 @@ test('a filter that does not compile logs everything and says so', () => {
     '"text"',
     'nope(request)',
     '('.repeat(200),
+    'request.path.matches("(")',
+    'request.path.matches("(a)\\\\1")',
+    'request.path.matches("(?=a)")',
   ]) {
     const filter = compileAccessFilter(expression);
     assert.match(filter.problem ?? '', /everything/, expression);
     assert.equal(filter.matches(anExchange()), true, expression);
   }
+});
+
+test('no text of a client stalls a pattern', () => {
+  const evil = anExchange({ request: { 'user-agent': `${'a'.repeat(50_000)}!` } });
+  for (const expression of [
+    'request.useragent.matches("^(a+)+$")',
+    'matches(request.useragent, "^(a+)+$")',
+    '["^(a+)+$"].exists(p, request.useragent.matches(p))',
+    '[request.useragent].filter(x, x.matches("^(a+)+$")).size() > 0',
+  ])
+    assert.equal(compileAccessFilter(expression).matches(evil), false, expression);
 });

@@ -2,7 +2,7 @@
 // Compiled once; unknown variables and wrong types are found then.
 import type { Environment } from '@marcbachmann/cel-js';
 import { attributes, rootAttributes } from './attributes.ts';
-import { loadCel } from './cel-library.ts';
+import { makeEnvironment, parseCel } from './cel-library.ts';
 import type { AnyRecord } from './exchange-record.ts';
 
 /** Undefined: the expression could not be evaluated, as when it asks for a header that is not there. */
@@ -14,18 +14,8 @@ export type CompiledCel =
 
 let shared: Environment | undefined;
 
-function environment(): Environment {
-  if (shared !== undefined) return shared;
-  // An expression comes from an object that a user wrote: its size is bounded.
-  shared = new (loadCel().Environment)({
-    enableOptionalTypes: true,
-    homogeneousAggregateLiterals: false,
-    limits: { maxAstNodes: 2000, maxDepth: 64 },
-  });
-  for (const root of Object.keys(attributes)) shared.registerVariable(root, 'map');
-  for (const root of Object.keys(rootAttributes)) shared.registerVariable(root, 'map');
-  return shared;
-}
+const environment = (): Environment =>
+  (shared ??= makeEnvironment([...Object.keys(attributes), ...Object.keys(rootAttributes)]));
 
 /** Every name and text that stands in the expression: what it can ask for. */
 function wordsOf(node: unknown, words: Set<string>): Set<string> {
@@ -62,7 +52,7 @@ const messageOf = (error: unknown): string =>
 /** The problem tells what is wrong with the expression, not whose it is. */
 export function compileCel(expression: string): CompiledCel {
   try {
-    const program = environment().parse(expression);
+    const program = parseCel(environment(), expression);
     const { valid, type, error } = program.check();
     if (!valid) return { ok: false, problem: messageOf(error) };
     const fill = filler(wordsOf(program.ast, new Set()));
