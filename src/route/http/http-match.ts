@@ -1,7 +1,7 @@
 // One match of a rule as functions: what of its path can be looked up in an index, and tests of the rest, cheapest first.
 import type { HttpMatch, NamedMatch, TextMatch } from '#/model/index.ts';
 import type { MatchInput } from './match-input.ts';
-import { compileRegex, type TextTest } from './regex.ts';
+import { compileRegex, literalStart, type TextTest } from './regex.ts';
 
 export type MatchTest = (input: MatchInput) => boolean;
 
@@ -10,7 +10,8 @@ export type PathKey =
   | { readonly kind: 'exact' | 'prefix'; readonly value: string }
   /** Whole elements; without a slash at the end, so never empty. */
   | { readonly kind: 'elements'; readonly value: string }
-  | { readonly kind: 'other'; readonly length: number }
+  /** `start`: what every path that passes the test begins with. */
+  | { readonly kind: 'other'; readonly length: number; readonly start: string }
   | { readonly kind: 'every' };
 
 export interface CompiledMatch {
@@ -107,11 +108,11 @@ function pathKey(match: HttpMatch, tests: MatchTest[]): PathKey {
   if (path.kind === 'regex') {
     const test = text(path, 'path');
     tests.push(({ request }) => test(request.path));
-    return { kind: 'other', length: path.value.length };
+    return { kind: 'other', length: path.value.length, start: literalStart(path.value) };
   }
   if (path.kind === 'suffix') {
     tests.push(({ request }) => request.path.endsWith(path.value));
-    return { kind: 'other', length: path.value.length };
+    return { kind: 'other', length: path.value.length, start: '' };
   }
   const value = path.kind === 'elements' ? withoutEndingSlashes(path.value) : path.value;
   if (path.kind !== 'exact' && (value === '' || value === '/')) return { kind: 'every' };
@@ -120,7 +121,7 @@ function pathKey(match: HttpMatch, tests: MatchTest[]): PathKey {
   if (path.kind === 'exact') tests.push(({ request }) => request.path.toLowerCase() === lower);
   else if (path.kind === 'prefix') tests.push(({ request }) => request.path.toLowerCase().startsWith(lower));
   else tests.push(({ request }) => elementsMatch(request.path.toLowerCase(), lower));
-  return { kind: 'other', length: value.length };
+  return { kind: 'other', length: value.length, start: '' };
 }
 
 /** A text: the match can never hold, and why. */

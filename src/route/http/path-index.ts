@@ -26,7 +26,9 @@ export class PathIndex {
   readonly #exact = new Map<string, Bucket>();
   readonly #elements = new Prefixes();
   readonly #prefixes = new Prefixes();
-  /** Found by trying each: regular expressions, suffixes, paths without regard to case. */
+  /** Regular expressions, by the text that they begin with. */
+  readonly #starts = new Prefixes();
+  /** Found by trying each: other regular expressions, suffixes, paths without regard to case. */
   readonly #others: Bucket;
   readonly #every: Bucket;
   size = 0;
@@ -50,28 +52,38 @@ export class PathIndex {
     bucket.remove(entry);
     this.size -= before - bucket.size;
     const { path } = entry;
-    if (bucket.size > 0 || path.kind === 'other' || path.kind === 'every') return;
-    if (path.kind === 'exact') this.#exact.delete(path.value);
-    else {
-      const prefixes = path.kind === 'elements' ? this.#elements : this.#prefixes;
-      prefixes.buckets.delete(path.value);
-      prefixes.changed(path.value.length, -1);
-    }
+    if (bucket.size > 0 || bucket === this.#every || bucket === this.#others || path.kind === 'every') return;
+    const text = path.kind === 'other' ? path.start : path.value;
+    const prefixes = this.#prefixesFor(path.kind);
+    (prefixes?.buckets ?? this.#exact).delete(text);
+    prefixes?.changed(text.length, -1);
   }
 
   #bucket({ path }: RouteEntry, make: boolean): Bucket | undefined {
     if (path.kind === 'every') return this.#every;
-    if (path.kind === 'other') return this.#others;
-    const prefixes =
-      path.kind === 'exact' ? undefined : path.kind === 'elements' ? this.#elements : this.#prefixes;
-    const buckets = prefixes?.buckets ?? this.#exact;
-    let bucket = buckets.get(path.value);
+    if (path.kind === 'other' && path.start === '') return this.#others;
+    const text = path.kind === 'other' ? path.start : path.value;
+    const prefixes = this.#prefixesFor(path.kind);
+    let bucket = (prefixes?.buckets ?? this.#exact).get(text);
     if (bucket === undefined && make) {
       bucket = new Bucket(this.#compare);
-      buckets.set(path.value, bucket);
-      prefixes?.changed(path.value.length, 1);
+      (prefixes?.buckets ?? this.#exact).set(text, bucket);
+      prefixes?.changed(text.length, 1);
     }
     return bucket;
+  }
+
+  #prefixesFor(kind: 'exact' | 'elements' | 'prefix' | 'other'): Prefixes | undefined {
+    switch (kind) {
+      case 'exact':
+        return undefined;
+      case 'elements':
+        return this.#elements;
+      case 'prefix':
+        return this.#prefixes;
+      case 'other':
+        return this.#starts;
+    }
   }
 
   find(input: MatchInput): RouteEntry | undefined {
@@ -94,6 +106,10 @@ export class PathIndex {
       if (best !== undefined && !this.#listed) return best;
     }
     best = this.#others.better(best, input);
+    const starts = this.#starts;
+    for (length = Math.min(path.length, starts.longest); length > 0; length--)
+      if ((starts.lengths[length] as number) > 0)
+        best = starts.buckets.get(path.slice(0, length))?.better(best, input) ?? best;
     if (best !== undefined && !this.#listed) return best;
     return this.#every.better(best, input);
   }

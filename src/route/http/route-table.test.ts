@@ -200,7 +200,7 @@ test('a look-up finds what a walk over all matches would, for any routes in any 
         Array.from({ length: 3 }, (_unused, rule) =>
           aRule(`r${i}.${rule}`, [
             {
-              path: pick([exact, elements, ...(precedence === 'listed' ? [prefix] : [])])(pick(paths)),
+              path: pick([exact, elements, regex, ...(precedence === 'listed' ? [prefix] : [])])(pick(paths)),
               ...(random() < 0.3 && { method: exact('GET') }),
               ...(random() < 0.3 && { headers: [header('x', pick(['1', '2']))] }),
             },
@@ -235,13 +235,13 @@ function walk(routes: readonly HttpRoute[], request: RequestFacts): string {
   if (all.length === 0) return 'none';
   const rank = (m: HttpMatch): number[] => {
     const path = m.path as { kind: string; value: string };
-    const kind = path.kind === 'exact' ? 2 : path.value === '/' ? 0 : 1;
+    const kind = path.kind === 'exact' ? 3 : path.kind === 'regex' ? 1 : path.value === '/' ? 0 : 2;
     return [kind, path.value.length, m.method ? 1 : 0, m.headers?.length ?? 0];
   };
   const holds = (m: HttpMatch): boolean => {
     const path = m.path as { kind: string; value: string };
     const pathHolds =
-      path.kind === 'exact'
+      path.kind === 'exact' || path.kind === 'regex'
         ? request.path === path.value
         : path.kind === 'prefix' || path.value === '/'
           ? request.path.startsWith(path.value)
