@@ -23,6 +23,7 @@ import {
   zdsMaxBytes,
 } from '../src/wire/index.ts';
 import { runDnsMessage } from './dns-message.ts';
+import { runChunks, runH1Client, runH1Server, runPath, runSniff, seedH1Server } from './h1.ts';
 import { runH2, runHpack, seedH2, seedHpack } from './h2.ts';
 import type { Random } from './random.ts';
 import { randomPolicy, randomService, randomWorkload } from './random-records.ts';
@@ -107,4 +108,9 @@ export const targets: readonly Target[] = [
     run: (input) => runH2('client', input),
   },
   { name: 'hpack', seed: seedHpack, run: runHpack },
+  { name: 'h1-server', seed: seedH1Server, run: runH1Server },
+  { name: 'h1-client', run: runH1Client },
+  { name: 'h1-chunks', run: runChunks },
+  { name: 'sniff', run: runSniff },
+  { name: 'http-path', run: runPath },
 ];

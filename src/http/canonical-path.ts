@@ -7,7 +7,7 @@ export type PathNormalization = 'NONE' | 'BASE' | 'MERGE_SLASHES' | 'DECODE_AND_
 
 export type CanonicalPath =
   | { readonly path: string; readonly query: string | undefined; readonly reason?: never }
-  | { readonly path?: never; readonly reason: string };
+  | { readonly path?: never; readonly query?: never; readonly reason: string };
 
 /** Nothing to do: characters of paths (RFC 3986, 3.3) but `%`, no empty segment, none that begins with a dot. */
 const canonical = /^\/(?:(?:[\w~!$&'()*+,;=:@-][\w.~!$&'()*+,;=:@-]*)(?:\/(?![/.])|$))*$/;

@@ -22,7 +22,7 @@ const maxMethod = 32;
 const maxLine = 8192;
 const methods = ['GET', 'PUT', 'POST', 'HEAD', 'PATCH', 'TRACE', 'DELETE', 'OPTIONS', 'CONNECT'];
 // Also HTTP/0.9, which has no version and which some servers still answer.
-const knownRequest = new RegExp(`^(?:${methods.join('|')})[ \t]+[/\\\\*h]`, 'i');
+const knownRequest = new RegExp(`^(?:${methods.join('|')})[ \t]+(?:[/\\\\]|\\*[ \t]|https?:)`, 'i');
 const method = /^[!#$%&'*+\-.^_`|~0-9A-Za-z]{1,32}[ \t]/;
 const methodSoFar = /^[!#$%&'*+\-.^_`|~0-9A-Za-z]{0,32}$/;
 

@@ -1,7 +1,7 @@
 // A client's connection of HTTP/1.1: one request at a time, no pipelining. A server that sends what was not asked for,
 // or says the length of a body in two ways, loses the connection.
 import { systemClock, type Clock } from '#/kit/index.ts';
-import { h2Error } from '#/tunnel/index.ts';
+import { h2Error, type TurnTask } from '#/tunnel/index.ts';
 import type { ByteChannel, ByteSink } from '../byte-channel.ts';
 import type {
   ClientConnection,
@@ -25,6 +25,8 @@ import { parseResponseHead, type ParsedResponse } from './response-head.ts';
 export interface H1ClientOptions {
   readonly limits?: Partial<HttpLimits>;
   readonly clock?: Clock;
+  /** For tests that run turns by hand. */
+  readonly atEndOfTurn?: (task: TurnTask) => void;
 }
 
 /** Takes over the channel, on which nothing has been sent. */
@@ -71,7 +73,7 @@ class H1ClientConnection implements ClientConnection, ByteSink, ClientOwner {
     const clock = options.clock ?? systemClock;
     this.#timer = new OneTimer(clock);
     this.#limits = { ...defaultHttpLimits, ...options.limits };
-    this.output = new Output(channel, () => this.#afterTurn());
+    this.output = new Output(channel, () => this.#afterTurn(), options.atEndOfTurn);
     this.#heads = new HeadAssembler(this.#limits.maxHeadBytes, false);
     this.#body = new BodyReader(this.#limits);
     this.#idle = new IdleWatch(

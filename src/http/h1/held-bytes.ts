@@ -1,17 +1,24 @@
-// Bytes of a connection whose turn has not come. Their window has not been given back, which bounds them.
+// Bytes of a connection whose turn has not come. Their window has not been given back, which bounds them. They are kept
+// in one piece: a peer could send one byte at a time.
 
 export class HeldBytes {
-  #pieces: Buffer[] = [];
+  #store: Buffer | undefined;
   bytes = 0;
 
   /** Copies the chunk from `at` on. */
   add(chunk: Buffer, at: number): void {
-    this.#pieces.push(Buffer.from(at === 0 ? chunk : chunk.subarray(at)));
-    this.bytes += chunk.length - at;
+    const length = this.bytes + chunk.length - at;
+    if (this.#store === undefined || this.#store.length < length) {
+      const grown = Buffer.allocUnsafe(Math.max(512, length, this.bytes * 2));
+      this.#store?.copy(grown, 0, 0, this.bytes);
+      this.#store = grown;
+    }
+    chunk.copy(this.#store, this.bytes, at);
+    this.bytes = length;
   }
 
   take(): Buffer {
-    const all = this.#pieces.length === 1 ? (this.#pieces[0] as Buffer) : Buffer.concat(this.#pieces);
+    const all = this.#store?.subarray(0, this.bytes) ?? Buffer.alloc(0);
     this.clear();
     return all;
   }
@@ -19,7 +26,7 @@ export class HeldBytes {
   /** @returns how many there were */
   clear(): number {
     const { bytes } = this;
-    this.#pieces = [];
+    this.#store = undefined;
     this.bytes = 0;
     return bytes;
   }

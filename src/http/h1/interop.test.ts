@@ -3,6 +3,8 @@ import assert from 'node:assert/strict';
 import http from 'node:http';
 import { duplexPair } from 'node:stream';
 import { test } from 'node:test';
+import { TunnelPair, until } from '../../tunnel/tunnel-pair.ts';
+import { connectRequest } from '../../tunnel/h2/scripted-peer.ts';
 import type { ClientConnection, RequestHead, ResponseHead, ServerExchange } from '../exchange.ts';
 import { HeaderMap } from '../header-map.ts';
 import { h1Client } from './client-connection.ts';
@@ -201,6 +203,29 @@ test('our client and a server of node:http', async () => {
       while (connection.capacity === 0) await turn();
     }
   connection.destroy();
+});
+
+test('our client and our server, through a tunnel', async () => {
+  using pair = new TunnelPair((stream) => {
+    stream.respond([[':status', '200']]);
+    h1Server(
+      stream,
+      { scheme: 'http' },
+      { request: echo, refused: ({ reason }) => assert.fail(reason), closed: () => {} },
+    );
+  });
+  const stream = pair.client.session.request(connectRequest);
+  let closed = 0;
+  const connection = h1Client(stream, {}, { available: () => {}, closed: () => closed++ });
+  for (const size of sizes)
+    for (const query of ['known', undefined]) {
+      const body = Buffer.alloc(size, 'abcdefg');
+      const answer = await send(connection, head({ query }), body);
+      assert.equal(answer.head.contentLength, query === undefined ? undefined : size);
+      assert.ok(answer.body.equals(body));
+    }
+  connection.drain();
+  await until(() => closed === 1 && pair.client.session.streams.size === 0);
 });
 
 test('what our server takes of the corpus, node:http understands in the same way', async () => {

@@ -13,6 +13,7 @@ const free: Buffer[] = [];
 export class Output implements TurnTask {
   readonly #channel: ByteChannel;
   readonly #afterTurn: () => void;
+  readonly #schedule: (task: TurnTask) => void;
   #slab: Buffer | undefined;
   #used = 0;
   #asked = false;
@@ -24,8 +25,9 @@ export class Output implements TurnTask {
   sends = 0;
 
   /** @param afterTurn called at the end of a turn in which `wake`, or a write, asked for it */
-  constructor(channel: ByteChannel, afterTurn: () => void) {
+  constructor(channel: ByteChannel, afterTurn: () => void, schedule: (task: TurnTask) => void = atEndOfTurn) {
     this.#channel = channel;
+    this.#schedule = schedule;
     this.#afterTurn = afterTurn;
   }
 
@@ -70,7 +72,7 @@ export class Output implements TurnTask {
   wake(): void {
     if (this.#asked) return;
     this.#asked = true;
-    atEndOfTurn(this);
+    this.#schedule(this);
   }
 
   endOfTurn(): void {

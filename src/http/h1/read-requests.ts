@@ -1,5 +1,6 @@
 // For tests and the fuzzer: what a server understands of some bytes, as one line of text per request.
 import { ManualClock } from '#/kit/index.ts';
+import type { TurnTask } from '#/tunnel/index.ts';
 import type { HttpLimits, ServerExchange } from '../exchange.ts';
 import { HeaderMap } from '../header-map.ts';
 import { ScriptedChannel } from './scripted-channel.ts';
@@ -17,9 +18,10 @@ export function readRequests(pieces: readonly Buffer[], limits: Partial<HttpLimi
   const channel = new ScriptedChannel();
   const lines: string[] = [];
   let refused = false;
+  const tasks: TurnTask[] = [];
   h1Server(
     channel,
-    { scheme: 'http', limits, clock: new ManualClock() },
+    { scheme: 'http', limits, clock: new ManualClock(), atEndOfTurn: (task) => tasks.push(task) },
     {
       request: (exchange) => collect(exchange, lines),
       refused: ({ status, reason }) => {
@@ -29,7 +31,10 @@ export function readRequests(pieces: readonly Buffer[], limits: Partial<HttpLimi
       closed: () => {},
     },
   );
-  for (const piece of pieces) channel.send(piece);
+  for (const piece of pieces) {
+    channel.send(piece);
+    for (let task = tasks.shift(); task !== undefined; task = tasks.shift()) task.endOfTurn();
+  }
   return { lines, refused, channel };
 }
 

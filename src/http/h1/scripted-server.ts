@@ -9,6 +9,7 @@ import type {
   ResponseHead,
   ResponseReceiver,
 } from '../exchange.ts';
+import type { TurnTask } from '#/tunnel/index.ts';
 import { HeaderMap } from '../header-map.ts';
 import { h1Client } from './client-connection.ts';
 import { ScriptedChannel, turn } from './scripted-channel.ts';
@@ -59,10 +60,16 @@ export class Client {
   readonly connection: ClientConnection;
   available = 0;
   readonly closed: (string | undefined)[] = [];
-  constructor(limits: Partial<HttpLimits> = {}) {
+  readonly #tasks: TurnTask[] = [];
+  /** @param byHand turns end when `flush` is called */
+  constructor(limits: Partial<HttpLimits> = {}, byHand = false) {
     this.connection = h1Client(
       this.channel,
-      { limits, clock: this.clock },
+      {
+        limits,
+        clock: this.clock,
+        ...(byHand && { atEndOfTurn: (task: TurnTask) => this.#tasks.push(task) }),
+      },
       {
         available: () => this.available++,
         closed: (failure) => this.closed.push(failure?.kind),
@@ -73,6 +80,9 @@ export class Client {
     const answer = new Answer();
     answer.exchange = this.connection.request(head(over), ended, answer);
     return answer;
+  }
+  flush(): void {
+    for (let task = this.#tasks.shift(); task !== undefined; task = this.#tasks.shift()) task.endOfTurn();
   }
   async asked(over: Partial<RequestHead> = {}, ended = true): Promise<Answer> {
     const answer = this.ask(over, ended);

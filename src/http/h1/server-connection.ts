@@ -1,7 +1,7 @@
 // A server's connection of HTTP/1.1: one request at a time. The next is read only after the response is complete; what
 // comes meanwhile is held, and its window is not given back, so it is at most a window.
 import { systemClock, type Clock } from '#/kit/index.ts';
-import { h2Error } from '#/tunnel/index.ts';
+import { h2Error, type TurnTask } from '#/tunnel/index.ts';
 import type { ByteChannel, ByteSink } from '../byte-channel.ts';
 import type { PathNormalization } from '../canonical-path.ts';
 import type { HttpLimits, ServerConnection, ServerHandlers } from '../exchange.ts';
@@ -22,6 +22,8 @@ export interface H1ServerOptions {
   readonly clock?: Clock;
   /** Default BASE, as Istio. */
   readonly pathNormalization?: PathNormalization;
+  /** For tests that run turns by hand. */
+  readonly atEndOfTurn?: (task: TurnTask) => void;
 }
 
 /** Takes over the channel. */
@@ -67,7 +69,6 @@ class H1ServerConnection implements ServerConnection, ByteSink, ExchangeOwner {
   #state: State = 'head';
   #exchange: H1ServerExchange | undefined;
   #thrownAway = 0;
-  #processing = false;
   #draining = false;
   #remoteEnded = false;
   #endSeen = false;
@@ -83,7 +84,7 @@ class H1ServerConnection implements ServerConnection, ByteSink, ExchangeOwner {
       maxHeaders: this.#limits.maxHeaders,
       pathNormalization: options.pathNormalization ?? 'BASE',
     };
-    this.output = new Output(channel, () => this.#afterTurn());
+    this.output = new Output(channel, () => this.#afterTurn(), options.atEndOfTurn);
     this.#heads = new HeadAssembler(this.#limits.maxHeadBytes, true);
     this.#body = new BodyReader(this.#limits);
     this.#idle = new IdleWatch(
@@ -150,7 +151,6 @@ class H1ServerConnection implements ServerConnection, ByteSink, ExchangeOwner {
   }
 
   #process(chunk: Buffer): void {
-    this.#processing = true;
     let at = 0;
     let spent = 0;
     while (at < chunk.length && this.#reads)
@@ -181,7 +181,6 @@ class H1ServerConnection implements ServerConnection, ByteSink, ExchangeOwner {
           at = chunk.length;
       }
     if (at < chunk.length) this.#held.add(chunk, at);
-    this.#processing = false;
     if (spent > 0) this.#channel.consumed(spent);
     if (this.#state === 'linger' && this.#thrownAway > maxLingerBytes) this.#abandon();
   }
@@ -313,7 +312,7 @@ class H1ServerConnection implements ServerConnection, ByteSink, ExchangeOwner {
   }
 
   #afterTurn(): void {
-    if (this.#processing || this.#state === 'over') return;
+    if (this.#state === 'over') return;
     while (this.#held.bytes > 0 && this.#reads) this.#process(this.#held.take());
     if (this.#remoteEnded && this.#held.bytes === 0) this.#onEnd();
   }
