@@ -15,9 +15,11 @@ export {
 } from './h2/hpack.ts';
 export { H2Session } from './h2/session.ts';
 export * from './h2/session-interface.ts';
+export type { FloodLimits } from './h2/flood-guard.ts';
 export { H2Stream, type StreamFailure, type StreamSink } from './h2/stream.ts';
 export * from './hbone.ts';
 export * from './plain-splice.ts';
 export * from './pool.ts';
+export { releaseSlab } from './slabs.ts';
 export * from './splice.ts';
 export { atEndOfTurn, type TurnTask } from './turn.ts';

@@ -77,7 +77,7 @@ export class H2Session {
       guard: this.#guard,
       handlers,
       find: (id, frame) => this.#find(id, frame),
-      fault: (stream, code, message) => this.#fault(stream, code, message),
+      fault: (stream, code, message) => this.fault(stream, code, message),
       remove: (stream, failure) => this.#remove(stream, failure),
       closeIfDrained: () => this.#closeIfDrained(),
     });
@@ -120,7 +120,7 @@ export class H2Session {
    * that is told later that it was refused.
    */
   request(headers: HeaderList, end = false): H2Stream {
-    if (this.closed || this.goingAway || this.numbers.usedUp) return this.#refused();
+    if (this.closed || this.goingAway || this.numbers.usedUp) return this.refused();
     const stream = this.#open(this.numbers.next);
     this.numbers.next += 2;
     stream.localEnded = end;
@@ -129,11 +129,12 @@ export class H2Session {
     return stream;
   }
 
-  #refused(): H2Stream {
+  /** A stream that never was, and is told so later. */
+  refused(message = 'the connection is ending'): H2Stream {
     const stream = new H2Stream(this, 0, 0, new ReceiveWindow(0, 0));
     stream.gone = true;
     const code = h2Error.refusedStream;
-    queueMicrotask(() => stream.sink?.closed({ kind: 'refused', code, message: 'the connection is ending' }));
+    queueMicrotask(() => stream.sink?.closed({ kind: 'refused', code, message }));
     return stream;
   }
 
@@ -237,7 +238,7 @@ export class H2Session {
   }
 
   #settle(stream: H2Stream): void {
-    if (!stream.localEnded || !stream.remoteEnded) return;
+    if (stream.gone || !stream.localEnded || !stream.remoteEnded) return;
     this.#endedInOrder++;
     this.#remove(stream);
   }
@@ -267,8 +268,8 @@ export class H2Session {
     };
   }
 
-  /** The peer has broken a rule on a stream. */
-  #fault(stream: H2Stream, code: number, message: string): void {
+  /** The peer has broken a rule on a stream: it is reset, which counts against the peer. */
+  fault(stream: H2Stream, code: number, message: string): void {
     this.resetStream(stream, code, message);
     this.#guard?.givenUp();
   }
@@ -290,9 +291,9 @@ export class H2Session {
     const stream = this.#find(id, 'DATA');
     if (stream === undefined) return;
     if (!stream.receiveWindow.take(length))
-      this.#fault(stream, h2Error.flowControlError, "the stream's window is overrun");
-    else if (stream.remoteEnded) this.#fault(stream, h2Error.streamClosed, 'DATA after the end');
-    else if (!stream.headersSeen) this.#fault(stream, h2Error.protocolError, 'DATA before the headers');
+      this.fault(stream, h2Error.flowControlError, "the stream's window is overrun");
+    else if (stream.remoteEnded) this.fault(stream, h2Error.streamClosed, 'DATA after the end');
+    else if (!stream.headersSeen) this.fault(stream, h2Error.protocolError, 'DATA before the headers');
   }
 
   #onDataBytes(id: number, bytes: Buffer, used: number): void {
@@ -336,14 +337,14 @@ export class H2Session {
 
   #onStreamHeaders(stream: H2Stream, decoded: WholeHeaders, ended: boolean): void {
     if (stream.remoteEnded) {
-      this.#fault(stream, h2Error.streamClosed, 'HEADERS after the end');
+      this.fault(stream, h2Error.streamClosed, 'HEADERS after the end');
       return;
     }
     // A server's stream has had its request, so these are trailers.
     const trailers = this.role === 'server' || stream.headersSeen;
     const fault = faultOfHeaders(decoded, trailers, ended);
     if (fault !== undefined) {
-      this.#fault(stream, fault.code, fault.reason);
+      this.fault(stream, fault.code, fault.reason);
       return;
     }
     const { headers } = decoded;
@@ -374,12 +375,12 @@ export class H2Session {
     stream.remoteEnded = ended;
     const { maxConcurrentStreams, enableConnectProtocol } = this.#settings;
     if (this.streams.size > maxConcurrentStreams || this.#handlers.request === undefined) {
-      this.#fault(stream, h2Error.refusedStream, 'too many streams');
+      this.fault(stream, h2Error.refusedStream, 'too many streams');
       return;
     }
     if (!whole) {
       this.#handlers.tooLarge?.(stream, headers);
-      this.#fault(
+      this.fault(
         stream,
         stream.localEnded ? h2Error.noError : h2Error.enhanceYourCalm,
         'headers over the limit',
@@ -392,6 +393,6 @@ export class H2Session {
       return;
     }
     this.#handlers.malformed?.(reason, headers);
-    this.#fault(stream, h2Error.protocolError, reason);
+    this.fault(stream, h2Error.protocolError, reason);
   }
 }
