@@ -256,6 +256,15 @@ test('what somebody else has made under the name is not touched, and is told', a
   assert.equal(api.get(paths.deployments, 'shop', 'web'), undefined);
 });
 
+test('a name that is none is told', async (t) => {
+  const { lead, gateway, status, until } = await world(t);
+  gateway('web', { metadata: { annotations: { 'gateway.istio.io/name-override': 'a/b' } } });
+  lead();
+  await until(() => (status('web')?.conditions?.length ?? 0) > 0);
+  const programmed = status('web')?.conditions?.find(({ type }) => type === 'Programmed');
+  assert.equal(programmed?.message, `not an object's name: "a/b"`);
+});
+
 test('without upstream’s leniency, a waypoint is programmed when a pod is ready', async (t) => {
   const { api, lead, gateway, condition, status, until } = await world(t, false);
   gateway('waypoint');

@@ -234,7 +234,9 @@ class Term {
         return { service, problem: { condition: 'Accepted', reason: 'InvalidParameters', message } };
       const problem: GatewayProblem = { condition: 'Programmed', reason: 'Invalid', message };
       if (error instanceof ForeignObjectError) return { service, problem, failure: error };
-      const refused = error instanceof KubeError && [400, 403, 422].includes(error.code);
+      // A name that cannot be part of a path is a TypeError.
+      const refused =
+        error instanceof TypeError || (error instanceof KubeError && [400, 403, 422].includes(error.code));
       if (!refused) throw error;
       return { service, problem, failure: error };
     }
