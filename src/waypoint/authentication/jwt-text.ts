@@ -26,8 +26,10 @@ export const allowedAlgorithms: ReadonlySet<string> = new Set(
 const base64url = /^[A-Za-z0-9_-]+$/;
 
 function decode(part: string): Buffer | undefined {
-  if (!base64url.test(part) || part.length % 4 === 1) return undefined;
-  return Buffer.from(part, 'base64url');
+  if (!base64url.test(part)) return undefined;
+  const bytes = Buffer.from(part, 'base64url');
+  // The bits left over at the end must be zero (RFC 4648, 3.5).
+  return bytes.toString('base64url') === part ? bytes : undefined;
 }
 
 const utf8 = new TextDecoder('utf-8', { fatal: true });

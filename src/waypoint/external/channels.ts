@@ -25,8 +25,6 @@ export interface ExternalChannelOptions {
 const mebibyte = 1024 * 1024;
 
 const channelOptions = {
-  'grpc.keepalive_time_ms': 30_000,
-  'grpc.keepalive_timeout_ms': 10_000,
   'grpc.initial_reconnect_backoff_ms': 100,
   'grpc.max_reconnect_backoff_ms': 5_000,
   'grpc.max_receive_message_length': 16 * mebibyte,
@@ -40,7 +38,15 @@ const channelOptions = {
 interface Channel {
   readonly client: Client;
   inFlight: number;
+  /** In a row. */
+  timeouts: number;
 }
+
+/**
+ * A host that has fallen silent would hold every later call as well. Pings could tell, but servers of other languages
+ * end connections on which they come often; so the connection is given up after this many timeouts in a row.
+ */
+const silentAfter = 3;
 
 const encoding =
   <Init>(codec: MessageCodec<Init, unknown>) =>
@@ -77,6 +83,8 @@ export class ExternalChannels implements Disposable {
         (error, response) => {
           channel.inFlight--;
           signal?.removeEventListener('abort', onAbort);
+          if (error?.code === status.DEADLINE_EXCEEDED) this.#timedOut(address, channel);
+          else if (error?.code !== status.CANCELLED) channel.timeouts = 0;
           if (error === null && response !== undefined) resolve(response);
           else reject(failureOf(address, error));
         },
@@ -99,7 +107,16 @@ export class ExternalChannels implements Disposable {
       new Metadata(),
     );
     stream.once('status', () => channel.inFlight--);
+    stream.once('data', () => {
+      channel.timeouts = 0;
+    });
     return stream;
+  }
+
+  /** For streams: a message was not answered in time. */
+  timedOut(address: ProviderAddress): void {
+    const channel = this.#channels.peek(addressText(address));
+    if (channel !== undefined) this.#timedOut(address, channel);
   }
 
   /** Calls and streams under way. */
@@ -114,12 +131,23 @@ export class ExternalChannels implements Disposable {
     }
   }
 
+  #timedOut(address: ProviderAddress, channel: Channel): void {
+    const key = addressText(address);
+    if (++channel.timeouts < silentAfter || this.#channels.peek(key) !== channel) return;
+    this.#channels.delete(key);
+    channel.client.close();
+  }
+
   #take(address: ProviderAddress): Channel {
     const key = addressText(address);
     let channel = this.#channels.get(key);
     if (channel === undefined) {
       const target = this.#options.target?.(address) ?? `dns:${key}`;
-      channel = { client: new Client(target, credentials.createInsecure(), channelOptions), inFlight: 0 };
+      channel = {
+        client: new Client(target, credentials.createInsecure(), channelOptions),
+        inFlight: 0,
+        timeouts: 0,
+      };
       this.#channels.set(key, channel);
     }
     const limit = this.#options.maxInFlight ?? 1024;

@@ -124,6 +124,7 @@ class ProcessingStream implements Processing {
       this.#state = 'failed';
       this.#stream?.cancel();
       countFailure(this.#counters, failure, this.#config.failOpen);
+      if (failure.kind === 'timeout') this.#channels.timedOut(this.#config.server);
       return this.#config.failOpen
         ? unchanged
         : failed(
