@@ -1,16 +1,20 @@
-// Waits until what was applied does its work: Deployments available, DaemonSets ready, pods ready, Jobs done.
+// Waits until what was applied does its work: Deployments available, DaemonSets ready, pods ready, Jobs done, waypoints
+// programmed.
 import {
   daemonSets,
   deployments,
   events,
+  gateways,
   jobs,
   pods,
   statefulSets,
+  type Condition,
   type DynamicObject,
   type KubeClient,
   type Pod,
 } from '#/kube/index.ts';
 import { isPodReady } from './controllers/object-tools.ts';
+import { meshNamespace } from './mesh-manifests.ts';
 
 /** What is still missing of one object; undefined if it is there or nothing that runs. */
 async function pendingOf(client: KubeClient, object: DynamicObject): Promise<string | undefined> {
@@ -53,9 +57,26 @@ async function pendingOf(client: KubeClient, object: DynamicObject): Promise<str
         ? undefined
         : `${title} (running)`;
     }
+    case 'Gateway':
+      return pendingWaypoint(client, object);
     default:
       return undefined;
   }
+}
+
+/** A waypoint is made by the mesh: in a lab without it, nobody would ever do. */
+async function pendingWaypoint(client: KubeClient, object: DynamicObject): Promise<string | undefined> {
+  const { name, namespace } = object.metadata;
+  if ((object['spec'] as { gatewayClassName?: string } | undefined)?.gatewayClassName !== 'istio-waypoint')
+    return undefined;
+  if ((await client.find(deployments, meshNamespace, 'istiod')) === undefined) return undefined;
+  const { status } = (await client.get(gateways, namespace, name)) as {
+    status?: { conditions?: readonly Condition[] };
+  };
+  const programmed = status?.conditions?.find(({ type }) => type === 'Programmed');
+  return programmed?.status === 'True'
+    ? undefined
+    : `Gateway ${namespace}/${name} (${programmed?.message ?? 'not programmed'})`;
 }
 
 /** Why a pod is not ready, from its status and its last warning. */

@@ -128,6 +128,13 @@ describe('waypoints in a lab', () => {
     assert.match(await lab.must('waypoint', 'list', '-A'), /shop +waypoint +default +none +True/);
   });
 
+  test('lab up -f waits for a waypoint, too', async () => {
+    const gateway = await lab.must('waypoint', 'generate', '-n', 'shop', '--name', 'second');
+    await lab.up('-f', lab.file('gateway.yaml', gateway));
+    assert.match(await lab.must('waypoint', 'list', '-n', 'shop'), /second +default +none +True/);
+    await lab.must('waypoint', 'delete', 'second', '-n', 'shop');
+  });
+
   test('it goes with its Gateway', async () => {
     assert.equal(
       await lab.must('waypoint', 'delete', 'waypoint', '-n', 'shop'),
