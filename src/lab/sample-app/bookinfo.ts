@@ -3,6 +3,7 @@
 // sample of that name, so that its examples of routes fit.
 import {
   createServer,
+  request as httpRequest,
   type IncomingHttpHeaders,
   type IncomingMessage,
   type Server,
@@ -65,26 +66,41 @@ interface Asked {
   readonly body: unknown;
 }
 
-/** Never throws: a service that cannot be asked is an answer of status 0. */
-async function ask(url: string, headers: Record<string, string>, timeoutMs: number): Promise<Asked> {
-  try {
-    const response = await fetch(url, { headers, signal: AbortSignal.timeout(timeoutMs) });
-    const text = await response.text();
-    let body: unknown;
-    try {
-      body = JSON.parse(text);
-    } catch {
-      body = { error: text.trim().slice(0, 200) };
-    }
-    return { status: response.status, body };
-  } catch (error) {
-    const { name, cause } = error as Error;
-    const why =
-      name === 'TimeoutError'
-        ? `no answer within ${timeoutMs} ms`
-        : String((cause as Error | undefined)?.message ?? error);
-    return { status: 0, body: { error: why } };
-  }
+/** An answer that is longer is cut: those of the shop are small. */
+const maxAnswer = 1 << 20;
+
+/**
+ * Each question has a connection of its own, so that without a waypoint, too, replicas take turns. Never throws: a
+ * service that cannot be asked is an answer of status 0.
+ */
+function ask(url: string, headers: Record<string, string>, timeoutMs: number): Promise<Asked> {
+  const { promise, resolve } = Promise.withResolvers<Asked>();
+  const failed = (error: string): void => resolve({ status: 0, body: { error } });
+  const request = httpRequest(url, { headers, agent: false }, (response) => {
+    let text = '';
+    response.setEncoding('utf8');
+    response.on('data', (chunk: string) => {
+      if (text.length < maxAnswer) text += chunk;
+    });
+    response.on('error', (error) => failed(error.message));
+    response.on('end', () => {
+      let body: unknown;
+      try {
+        body = JSON.parse(text);
+      } catch {
+        body = { error: text.trim().slice(0, 200) };
+      }
+      resolve({ status: response.statusCode ?? 0, body });
+    });
+  });
+  const timer = setTimeout(() => {
+    failed(`no answer within ${timeoutMs} ms`);
+    request.destroy();
+  }, timeoutMs);
+  request.on('error', (error) => failed(error.message));
+  request.on('close', () => clearTimeout(timer));
+  request.end();
+  return promise;
 }
 
 class Shop {
