@@ -2,7 +2,10 @@ import assert from 'node:assert/strict';
 import { createServer, type RequestListener } from 'node:http';
 import type { AddressInfo } from 'node:net';
 import { test } from 'node:test';
+import { systemClock, silentLogger } from '#/kit/index.ts';
+import { Authenticator } from './authenticator.ts';
 import { fetchText } from './fetch-text.ts';
+import { authenticationOf, bearer, keySet, makeKey, ruleOf, shown, sign } from './test-issuer.ts';
 
 async function serving(handler: RequestListener, use: (url: string) => Promise<void>): Promise<void> {
   const server = createServer(handler);
@@ -54,3 +57,22 @@ test('a server that stops in the middle is an error', () =>
   ));
 
 test('no server is an error', () => assert.rejects(fetchText('http://127.0.0.1:1/keys', limits)));
+
+test('a key server that is slow, then well: refused in time, then accepted', async () => {
+  const key = await makeKey('one');
+  const token = await sign(key, { exp: undefined });
+  let slow = true;
+  const handler: RequestListener = (_, response) => {
+    if (!slow) response.end(keySet(key));
+  };
+  await serving(handler, async (url) => {
+    const ask = async (timeoutMs: number) => {
+      const authenticator = new Authenticator({ fetch: fetchText, clock: systemClock, log: silentLogger });
+      const compiled = authenticator.compile([authenticationOf(ruleOf({ jwksUri: url, timeoutMs }))]);
+      return shown(await authenticator.authenticate(compiled, bearer(token)));
+    };
+    assert.equal(await ask(50), '401 Jwks remote fetch is failed');
+    slow = false;
+    assert.equal(await ask(30_000), 'accepted');
+  });
+});

@@ -68,6 +68,16 @@ export class ExternalAuthorizer {
   }
 }
 
+/** A policy that names a provider which is not there, or is of another kind, refuses (as upstream). */
+export const unknownProvider = (name: string): AuthzAnswer => ({
+  allow: false,
+  status: 403,
+  headers: [],
+  body: noBody,
+  details: 'ext_authz_error',
+  error: `authorization by ${name === '' ? 'an unnamed provider' : name}: no such provider; see extensionProviders of the mesh configuration`,
+});
+
 function withoutAnswer(provider: AuthzProvider, { message }: CallFailure): AuthzAnswer {
   const error = `authorization by ${provider.name}: ${message}`;
   if (provider.failOpen)

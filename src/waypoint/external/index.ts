@@ -1,6 +1,6 @@
 // waypoint/external: services that are asked about a request. Owns their protocols, deadlines, limits, and what becomes
 // of a request when they do not answer. Must not know policies: callers say whom to ask.
-export { ExternalAuthorizer } from './authorizer.ts';
+export { ExternalAuthorizer, unknownProvider } from './authorizer.ts';
 export type { AuthzAnswer, AuthzProvider, AuthzRequest, BodyPrefix } from './authz-answer.ts';
 export { ExternalChannels, type ExternalChannelOptions } from './channels.ts';
 export { CallFailure, emptyCallCounters, type CallCounters } from './call-failure.ts';
