@@ -11,15 +11,31 @@ import {
 
 export const meshConfigMap = 'istio';
 
+type Json = Readonly<Record<string, unknown>>;
+
+/** Read by translate, which tells what is wrong with a value by its name. */
+const forWaypoints = [
+  'accessLogEncoding',
+  'accessLogFile',
+  'accessLogFormat',
+  'connectTimeout',
+  'defaultConfig',
+  'defaultHttpRetryPolicy',
+  'defaultProviders',
+  'extensionProviders',
+  'hboneIdleTimeout',
+  'trustDomainAliases',
+] as const;
+
 /** What the ConfigMap sets. Absent fields are not set there. */
 export interface MeshConfig {
   readonly trustDomain?: string;
   readonly rootNamespace?: string;
   readonly serviceEntryVisibility?: readonly VisibilityPolicy[];
   readonly serviceScopes?: readonly ServiceScope[];
+  /** The fields that waypoints are told of, as they stand there. */
+  readonly meshConfig?: Json;
 }
-
-type Json = Readonly<Record<string, unknown>>;
 
 const object = (value: unknown): Json =>
   typeof value === 'object' && value !== null && !Array.isArray(value) ? (value as Json) : {};
@@ -61,6 +77,9 @@ export function parseMeshConfig(map: ConfigMap | undefined): MeshConfig {
   if (text === undefined) return {};
   const mesh = object(parse(text, { maxAliasCount: 100 }));
   const { trustDomain, rootNamespace, serviceEntryVisibility, serviceScopeConfigs } = mesh;
+  const meshConfig = Object.fromEntries(
+    forWaypoints.filter((name) => mesh[name] !== undefined).map((name) => [name, mesh[name]]),
+  );
   return {
     ...(typeof trustDomain === 'string' && trustDomain !== '' ? { trustDomain } : {}),
     ...(typeof rootNamespace === 'string' && rootNamespace !== '' ? { rootNamespace } : {}),
@@ -70,6 +89,7 @@ export function parseMeshConfig(map: ConfigMap | undefined): MeshConfig {
     ...(serviceScopeConfigs === undefined || serviceScopeConfigs === null
       ? {}
       : { serviceScopes: scopes(serviceScopeConfigs) }),
+    ...(Object.keys(meshConfig).length === 0 ? {} : { meshConfig }),
   };
 }
 
@@ -79,7 +99,12 @@ export function withMeshConfig(
   mesh: MeshConfig,
   given: { readonly trustDomain: boolean; readonly rootNamespace: boolean },
 ): MeshSettings {
-  const { serviceEntryVisibility: _visibility, serviceScopes: _scopes, ...rest } = settings;
+  const {
+    serviceEntryVisibility: _visibility,
+    serviceScopes: _scopes,
+    meshConfig: _mesh,
+    ...rest
+  } = settings;
   return {
     ...rest,
     ...(given.trustDomain || mesh.trustDomain === undefined ? {} : { trustDomain: mesh.trustDomain }),
@@ -87,6 +112,7 @@ export function withMeshConfig(
     ...(mesh.serviceEntryVisibility === undefined
       ? {}
       : { serviceEntryVisibility: mesh.serviceEntryVisibility }),
+    ...(mesh.meshConfig === undefined ? {} : { meshConfig: mesh.meshConfig }),
     ...(mesh.serviceScopes === undefined ? {} : { serviceScopes: mesh.serviceScopes }),
   };
 }

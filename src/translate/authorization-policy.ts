@@ -1,20 +1,14 @@
 // AuthorizationPolicy → `istio.security.Authorization`, and what its status says of it.
 import type { Policy } from '#/model/index.ts';
 import { canMatch, convertRules, type ConvertedRules } from './authorization-rules.ts';
-import { targetCondition } from './authorization-targets.ts';
+import { translateHttpPolicy } from './http/http-policy.ts';
 import type { Lookup } from './lookup.ts';
 import { annotation } from './names.ts';
 import { annotationsOf, objectFacts, specOf, type ObjectFacts, type SourceObject } from './object.ts';
 import { integer, isTrue, labelMap, list, optionalText, record, text, type Labels } from './read.ts';
 import { isEmpty } from './selector.ts';
 import type { MeshSettings } from './settings.ts';
-import {
-  conditionType,
-  describeProblems,
-  emptyTranslation,
-  type Translation,
-  type WantedCondition,
-} from './translation.ts';
+import { conditionType, describeProblems, type Translation, type WantedCondition } from './translation.ts';
 
 export interface TargetRef {
   readonly group: string;
@@ -30,6 +24,8 @@ export interface AuthorizationPolicyFacts extends ObjectFacts {
   readonly selector: Labels;
   readonly targets: readonly TargetRef[];
   readonly dryRun: boolean;
+  /** Name of the extension provider, for CUSTOM. */
+  readonly provider: string;
   /** As they stand in the object: they are read when they are translated. */
   readonly rules: readonly unknown[];
 }
@@ -55,6 +51,7 @@ export function readAuthorizationPolicy(object: SourceObject): AuthorizationPoli
     selector: labelMap(record(spec['selector'])['matchLabels']),
     targets: (several.length > 0 ? several : single).map(readTarget),
     dryRun: isTrue(annotationsOf(object)[annotation.dryRun]),
+    provider: text(record(spec['provider'])['name']),
     rules: list(spec['rules']),
   };
 }
@@ -96,8 +93,7 @@ function accepted(
 
 export function translateAuthorizationPolicy(policy: AuthorizationPolicyFacts, lookup: Lookup): Translation {
   const { mesh } = lookup;
-  if (policy.targets.length > 0)
-    return { ...emptyTranslation, conditions: [targetCondition(policy, lookup)] };
+  if (policy.targets.length > 0) return translateHttpPolicy(policy, lookup);
   if (policy.dryRun && !mesh.dryRunPolicies)
     return refused(policy, 'dry runs are not enabled (AMBIENT_ENABLE_DRY_RUN_AUTHORIZATION_POLICY)');
   if (policy.action !== 'ALLOW' && policy.action !== 'DENY')

@@ -1,10 +1,17 @@
 // Policies that name what they are for (`targetRefs`) are a waypoint's; here is only whether it will have them.
-import type { AuthorizationPolicyFacts, TargetRef } from './authorization-policy.ts';
+import type { TargetRef } from './authorization-policy.ts';
 import type { Lookup } from './lookup.ts';
 import { visibilityOf } from './service-entry-hosts.ts';
 import { conditionType, type WantedCondition } from './translation.ts';
 import { bindService, findWaypoint, type WaypointBinding } from './waypoint.ts';
 import { objectKey } from './object.ts';
+
+/** A policy of any kind, as far as its targets go. */
+export interface Targeting {
+  readonly namespace: string;
+  readonly generation: number;
+  readonly targets: readonly TargetRef[];
+}
 
 interface TargetStatus {
   readonly bound: boolean;
@@ -26,7 +33,7 @@ function ofBinding(what: string, binding: WaypointBinding): TargetStatus {
     : bound(objectKey(binding.waypoint));
 }
 
-function statusOf(policy: AuthorizationPolicyFacts, target: TargetRef, lookup: Lookup): TargetStatus {
+function statusOf(policy: Targeting, target: TargetRef, lookup: Lookup): TargetStatus {
   const namespace = target.namespace ?? policy.namespace;
   const what = `${target.kind} ${namespace}/${target.name}`;
   if (namespace !== policy.namespace)
@@ -61,7 +68,7 @@ function statusOf(policy: AuthorizationPolicyFacts, target: TargetRef, lookup: L
 }
 
 /** All targets in one condition: true if one is bound. */
-export function targetCondition(policy: AuthorizationPolicyFacts, lookup: Lookup): WantedCondition {
+export function targetCondition(policy: Targeting, lookup: Lookup): WantedCondition {
   const statuses = policy.targets.map((target) => ({ target, status: statusOf(policy, target, lookup) }));
   const base = { type: conditionType.waypointAccepted, observedGeneration: policy.generation };
   const [only] = statuses;

@@ -3,7 +3,11 @@ import type { FactsByKind, Kind } from '../kinds.ts';
 import type { Lookup } from '../lookup.ts';
 import type { Translation } from '../translation.ts';
 import { translateDestinationRule } from './destination-rule.ts';
+import { translateExtension } from './extension.ts';
 import { translateHttpRoute, translateStreamRoute } from './http-route.ts';
+import { translateRequestAuthentication } from './request-authentication.ts';
+import { translateTelemetry } from './telemetry.ts';
+import { translateTrafficPolicy } from './traffic-policy.ts';
 import { translateVirtualService } from './virtual-service.ts';
 
 type Translations = { readonly [K in Kind]?: (facts: FactsByKind[K], lookup: Lookup) => Translation };
@@ -15,4 +19,8 @@ export const waypointTranslations = {
   TLSRoute: translateStreamRoute,
   VirtualService: translateVirtualService,
   DestinationRule: translateDestinationRule,
+  RequestAuthentication: translateRequestAuthentication,
+  Telemetry: translateTelemetry,
+  TrafficPolicy: translateTrafficPolicy,
+  Extension: translateExtension,
 } satisfies Translations;
