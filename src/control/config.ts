@@ -38,6 +38,8 @@ export interface ControlPlaneConfig {
     /** Directory of plug-in certificates; used when it has ca-cert.pem or tls.crt. */
     readonly directory: string;
     readonly multiRoot: boolean;
+    /** The roots are told by a ClusterTrustBundle instead of ConfigMaps. */
+    readonly trustBundle: boolean;
     /** How many requests are signed at once, and how many may wait. */
     readonly concurrency: number;
     readonly queue: number;
@@ -211,6 +213,7 @@ export function parseControlPlaneConfig(env: Environment, flags: ControlPlaneFla
       rootTtlSeconds: read.duration('CITADEL_SELF_SIGNED_CA_CERT_TTL', 3650 * 24 * 3_600_000) / 1000,
       directory: flags.caDir ?? read.text('ROOT_CA_DIR', './etc/cacerts'),
       multiRoot: read.boolean('ISTIO_MULTIROOT_MESH', false),
+      trustBundle: read.boolean('ENABLE_CLUSTER_TRUST_BUNDLE_API', false),
       concurrency: read.number('AURA_CA_CONCURRENCY', 8),
       queue: read.number('AURA_CA_QUEUE', 1000),
       requestsPerSecond: read.number('AURA_CA_REQUESTS_PER_SECOND', 100),

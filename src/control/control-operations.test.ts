@@ -2,6 +2,7 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import { status as grpcStatus } from '@grpc/grpc-js';
+import { parseCertificate } from '#/identity/index.ts';
 import { addressTypeUrl } from '#/wire/index.ts';
 import { FakeApi } from './fake-api.ts';
 import { byText, refusedWith, setUp, until } from './fake-world.ts';
@@ -103,4 +104,19 @@ test('the end is orderly: streams are told, leases are given back', async (t) =>
   await plane.done;
   await assert.rejects(stream.next(), refusedWith(grpcStatus.UNAVAILABLE));
   assert.equal(holder(), '');
+});
+
+test('a root of our own lives as long as it is told to', async (t) => {
+  const { roots } = await setUp(t, { env: { CITADEL_SELF_SIGNED_CA_CERT_TTL: '72h' } });
+  const { notBefore, notAfter } = parseCertificate(roots);
+  const hours = (Number(notAfter) - Number(notBefore)) / 3_600_000;
+  assert.ok(Math.abs(hours - 72) < 0.1, `${hours} h`);
+});
+
+test('the state of proxies is not told in plain text, and the answer says where it is', async (t) => {
+  const { plain } = await setUp(t);
+  await assert.rejects(plain().ask('istio.io/debug/syncz'), (error: unknown) => {
+    const { code, details } = error as { code: number; details: string };
+    return code === grpcStatus.UNAUTHENTICATED && details.includes('TLS port');
+  });
 });

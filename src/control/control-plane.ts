@@ -22,6 +22,7 @@ import { RootConfigMaps } from './root-config-maps.ts';
 import { ServingCertificate, servingNames } from './serving-certificate.ts';
 import { StatusWriter } from './status-writer.ts';
 import { proxyVersion } from './sync-status.ts';
+import { TrustBundle } from './trust-bundle.ts';
 
 export interface ControlPlaneDeps {
   readonly client: KubeClient;
@@ -84,6 +85,7 @@ export async function startControlPlane(
     authority: {
       defaultTtlSeconds: config.ca.defaultTtlSeconds,
       maxTtlSeconds: config.ca.maxTtlSeconds,
+      rootTtlSeconds: config.ca.rootTtlSeconds,
       clock,
     },
     log: log.scope('ca'),
@@ -106,8 +108,14 @@ export async function startControlPlane(
   });
   const rootMaps = new RootConfigMaps({
     client,
-    rootsPem: () => authority.current?.rootsPem,
+    rootsPem: () => (config.ca.trustBundle ? undefined : authority.current?.rootsPem),
     crlPem: () => authority.crlPem,
+    log: log.scope('root-cert'),
+    clock,
+  });
+  const trustBundle = new TrustBundle({
+    client,
+    rootsPem: () => authority.current?.rootsPem,
     log: log.scope('root-cert'),
     clock,
   });
@@ -248,6 +256,7 @@ export async function startControlPlane(
 
   authority.onChange(() => {
     rootMaps.refresh();
+    trustBundle.refresh();
     issue(serving, authority).catch((error: unknown) =>
       log.error(`our own certificate was not renewed: ${errorText(error)}`),
     );
@@ -266,9 +275,11 @@ export async function startControlPlane(
   const duties: Record<string, Duty> = {
     'istio-namespace-controller-election': (leading) => {
       rootMaps.lead(leading);
-      void rotate(authority, leading, clock, log);
+      void rotate(authority, leading, config.ca.rootTtlSeconds, clock, log);
     },
   };
+  if (config.ca.trustBundle)
+    duties['istio-clustertrustbundle-controller-election'] = (leading) => trustBundle.lead(leading);
   if (config.writeStatus) duties['istio-status-leader'] = (leading) => status.lead(leading);
   if (config.gateways.deploy)
     duties[`istio-gateway-deployment-${config.revision}`] = (leading) => gateways.lead(leading);
@@ -307,12 +318,14 @@ async function issue(serving: ServingCertificate, authority: AuthorityStore): Pr
   if (authority.current !== undefined) await serving.issue(authority.current);
 }
 
-/** Hourly, and not all replicas at once. */
-const rotationMs = () => 3_600_000 * (0.9 + 0.2 * Math.random());
+/** Hourly, or often enough for a root with a short life, and not all replicas at once. */
+const rotationMs = (rootTtlSeconds: number) =>
+  Math.min(3_600_000, rootTtlSeconds * 50) * (0.9 + 0.2 * Math.random());
 
 async function rotate(
   authority: AuthorityStore,
   signal: AbortSignal,
+  rootTtlSeconds: number,
   clock: Clock,
   log: Logger,
 ): Promise<void> {
@@ -322,6 +335,6 @@ async function rotate(
     } catch (error) {
       log.error(`the root certificate was not renewed: ${errorText(error)}`);
     }
-    await clock.sleep(rotationMs(), signal).catch(() => {});
+    await clock.sleep(rotationMs(rootTtlSeconds), signal).catch(() => {});
   }
 }

@@ -49,7 +49,12 @@ export function target(path: string): Target | undefined {
     );
   if (match === null) return undefined;
   const [, root, namespace, plural, name, subresource] = match;
-  return { collection: `${root}/${plural}`, namespace, name, subresource };
+  return {
+    collection: `${root}/${plural}`,
+    namespace,
+    name: name === undefined ? undefined : decodeURIComponent(name),
+    subresource,
+  };
 }
 
 export function selector(query: URLSearchParams): (object: FakeObject) => boolean {

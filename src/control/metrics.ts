@@ -12,9 +12,11 @@ export interface PushStats {
 
 /** The short names that Istio's dashboards know types by. */
 const shortType = (typeUrl: string): string =>
-  ({ 'istio.workload.Address': 'wds', 'istio.security.Authorization': 'wads' })[
-    typeUrl.slice(typeUrl.lastIndexOf('/') + 1)
-  ] ?? typeUrl;
+  ({
+    'istio.workload.Address': 'wds',
+    'istio.workload.Workload': 'wds',
+    'istio.security.Authorization': 'wads',
+  })[typeUrl.slice(typeUrl.lastIndexOf('/') + 1)] ?? typeUrl;
 
 export interface MetricsSources {
   readonly version: string;

@@ -1,9 +1,21 @@
 // The gRPC servers for proxies: xDS and certificates over TLS, xDS in plain text.
 import { Server, ServerCredentials } from '@grpc/grpc-js';
-import type { CallFacts } from '#/identity/index.ts';
+import { RpcError, type CallFacts } from '#/identity/index.ts';
 import type { Clock, Logger } from '#/kit/index.ts';
-import { addressTypeUrl, authorizationTypeUrl, waypointResourceTypeUrl, type Node } from '#/wire/index.ts';
-import { DeltaServer, xdsServerOptions, type ConnectionStatus, type TypePushStats } from '#/xds/index.ts';
+import {
+  addressTypeUrl,
+  authorizationTypeUrl,
+  waypointResourceTypeUrl,
+  workloadTypeUrl,
+  type Node,
+} from '#/wire/index.ts';
+import {
+  DeltaServer,
+  xdsServerOptions,
+  type ConnectionStatus,
+  type ResourceSource,
+  type TypePushStats,
+} from '#/xds/index.ts';
 import type { Caller } from './caller.ts';
 import type { CaService } from './ca-service.ts';
 import type { ControlPlaneConfig } from './config.ts';
@@ -11,6 +23,7 @@ import { bindGrpc, type GrpcEndpoint } from './grpc-endpoint.ts';
 import { nodeGroup, type MeshTables } from './mesh-tables.ts';
 import { checkNodeIdentity, nodeNameOf } from './node-identity.ts';
 import { StatusStream } from './status-stream.ts';
+import { WorkloadView } from './workload-view.ts';
 import { checkWaypointNames } from './waypoint-authorization.ts';
 
 export interface ProxyServersOptions {
@@ -48,7 +61,7 @@ export class ProxyServers implements AsyncDisposable {
     deltas[0]?.addTo(this.#secure);
     options.ca.addTo(this.#secure);
     const { authenticate, clusterId, systemNamespace, debugPage, log } = options;
-    new StatusStream({
+    const asked = {
       authenticate,
       connections: () => this.status(),
       debugPage,
@@ -56,12 +69,23 @@ export class ProxyServers implements AsyncDisposable {
       clusterId,
       identifier: this.#identifier(),
       log,
-    }).addTo(this.#secure);
+    };
+    new StatusStream(asked).addTo(this.#secure);
     if (config.listen.plain !== undefined) {
       this.#open = new Server(limits);
       // Plain text is for where the network is trusted; who calls is not known there.
       const delta = this.#delta(() => Promise.resolve(undefined));
       delta.addTo(this.#open);
+      new StatusStream({
+        ...asked,
+        authenticate: () =>
+          Promise.reject(
+            new RpcError(
+              'UNAUTHENTICATED',
+              'the state of proxies is told on the TLS port only, to a token of the mesh',
+            ),
+          ),
+      }).addTo(this.#open);
       deltas.push(delta);
     }
     this.#deltas = deltas;
@@ -84,10 +108,11 @@ export class ProxyServers implements AsyncDisposable {
         if (typeUrl === waypointResourceTypeUrl && config.xds.identityCheck)
           checkWaypointNames(caller, names, gatewayAccounts);
       },
-      sources: new Map([
+      sources: new Map<string, ResourceSource>([
         // First: a waypoint must not take a service's traffic before it has its rules.
         [waypointResourceTypeUrl, tables.waypoints],
         [addressTypeUrl, tables.addresses],
+        [workloadTypeUrl, new WorkloadView(tables.addresses)],
         [authorizationTypeUrl, tables.policies],
       ]),
       implicitGroups: (typeUrl, node: Node) => {

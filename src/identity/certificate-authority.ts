@@ -39,6 +39,8 @@ export interface AuthorityOptions {
   readonly defaultTtlSeconds?: number;
   /** Requests for more are refused. Default 90 days. */
   readonly maxTtlSeconds?: number;
+  /** Life of a root that we make. Default 10 years. */
+  readonly rootTtlSeconds?: number;
   readonly clock?: Clock;
 }
 
@@ -51,6 +53,8 @@ export interface AuthorityFiles {
   /** One root or more. */
   readonly rootCertPem: string;
 }
+
+const rootTtl = (3650 * day) / 1000;
 
 export class CertificateAuthority {
   readonly files: AuthorityFiles;
@@ -68,11 +72,12 @@ export class CertificateAuthority {
     this.#options = {
       defaultTtlSeconds: options.defaultTtlSeconds ?? day / 1000,
       maxTtlSeconds: options.maxTtlSeconds ?? (90 * day) / 1000,
+      rootTtlSeconds: options.rootTtlSeconds ?? rootTtl,
       clock: options.clock ?? systemClock,
     };
   }
 
-  /** A new root: RSA 2048, 10 years, organization = trust domain. With `keyPem`, the old key's new certificate. */
+  /** A new root: RSA 2048, organization = trust domain. With `keyPem`, the old key's new certificate. */
   static async selfSigned(
     o: AuthorityOptions & { readonly trustDomain: string; readonly keyPem?: string },
   ): Promise<CertificateAuthority> {
@@ -81,7 +86,7 @@ export class CertificateAuthority {
     const signer = await Signer.selfSigned({
       organization: o.trustDomain,
       notBefore: now - backdate,
-      notAfter: now + 3650 * day,
+      notAfter: now + (o.rootTtlSeconds ?? rootTtl) * 1000,
       ...(o.keyPem !== undefined && { keyPem: o.keyPem }),
     });
     const files = {

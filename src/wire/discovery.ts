@@ -12,6 +12,8 @@ import {
 import { parsed } from './wire-error.ts';
 
 export const addressTypeUrl = 'type.googleapis.com/istio.workload.Address';
+/** The workloads among the addresses, bare: what Envoy looks peers up by. */
+export const workloadTypeUrl = 'type.googleapis.com/istio.workload.Workload';
 export const authorizationTypeUrl = 'type.googleapis.com/istio.security.Authorization';
 
 export const deltaMethodPath =
