@@ -21,9 +21,21 @@ export interface LiveConnection {
   account(): void;
 }
 
+/** Connections that are judged again in one turn of the event loop: about a millisecond. */
+export const judgedPerTurn = 256;
+
 export class LiveConnections {
   readonly #all = new Set<LiveConnection>();
   readonly #perPod = new Map<string, number>();
+  /** Those that the last change of policy has not been held against yet. */
+  #unjudged = new Set<LiveConnection>();
+  #scheduled = false;
+  readonly #nextTurn: (run: () => void) => void;
+
+  /** `nextTurn`: runs what it is given after others have had their turn. */
+  constructor(nextTurn: (run: () => void) => void = setImmediate) {
+    this.#nextTurn = nextTurn;
+  }
 
   get size(): number {
     return this.#all.size;
@@ -40,6 +52,7 @@ export class LiveConnections {
     return {
       [Symbol.dispose]: () => {
         if (!this.#all.delete(connection)) return;
+        this.#unjudged.delete(connection);
         const left = this.countOf(connection.pod) - 1;
         if (left === 0) this.#perPod.delete(connection.pod);
         else this.#perPod.set(connection.pod, left);
@@ -47,9 +60,29 @@ export class LiveConnections {
     };
   }
 
-  /** After a change of policy, or of which policies a workload lists. */
+  /**
+   * After a change of policy, or of which policies a workload lists. A worker may carry tens of thousands of
+   * connections, so the rest of a long list is judged in later turns; whoever connects meanwhile is judged by its own
+   * first verdict. Each is judged by the policies of its turn. A change in between starts the list anew, with those first
+   * that have waited, so that changes without a pause leave nobody out.
+   */
   judgeAgain(): void {
-    for (const connection of this.#all) {
+    this.#unjudged = this.#unjudged.union(this.#all);
+    if (!this.#scheduled) this.#judge();
+  }
+
+  #judge(): void {
+    let left = judgedPerTurn;
+    for (const connection of this.#unjudged) {
+      if (left-- === 0) {
+        this.#scheduled = true;
+        this.#nextTurn(() => {
+          this.#scheduled = false;
+          this.#judge();
+        });
+        return;
+      }
+      this.#unjudged.delete(connection);
       if (connection.stillAllowed?.() === false) connection.close('POLICY_CHANGED');
     }
   }
