@@ -11,3 +11,6 @@ export * from './sniff.ts';
 export { h1Client, type H1ClientOptions } from './h1/client-connection.ts';
 export { h1Server, type H1ServerOptions } from './h1/server-connection.ts';
 export * from './limits.ts';
+export { h2Client } from './h2/client.ts';
+export type { H2Options } from './h2/options.ts';
+export { h2Server } from './h2/server.ts';
