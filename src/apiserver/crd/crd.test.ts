@@ -5,11 +5,13 @@ import {
   authorizationPolicies,
   customResourceDefinitions,
   defineResource,
+  extensions,
   gateways,
   httpRoutes,
   isNotFound,
   peerAuthentications,
   serviceEntries,
+  trafficPolicies,
   type DynamicObject,
   type KubeError,
 } from '#/kube/index.ts';
@@ -19,6 +21,49 @@ const shared = sharedServer();
 const { fresh } = shared;
 
 const policy = (name: string, spec: object) => ({ metadata: { name }, spec });
+
+test('our own kinds are there, with their checks', async () => {
+  const { client } = shared;
+  const ns = await fresh();
+  const targetRefs = [{ kind: 'Service', name: 'web' }];
+  const limits = (spec: object) =>
+    client.create(trafficPolicies, ns, policy('t', { targetRefs, ...spec }), { fieldValidation: 'Strict' });
+  const extension = (spec: object) =>
+    client.create(extensions, ns, policy('e', { targetRefs, ...spec }), { fieldValidation: 'Strict' });
+  for (const [made, message] of [
+    [() => limits({}), /the policy says nothing/],
+    [() => limits({ localRateLimits: [{ maxTokens: 1 }] }), /interval: Required value/],
+    [() => limits({ localRateLimits: [{ maxTokens: 1, interval: 'soon' }] }), /interval/],
+    [() => limits({ maxRequestBodyBytes: 1, surprise: 1 }), /unknown field "spec.surprise"/],
+    [
+      () => limits({ maxRequestBodyBytes: 1, targetRefs: [{ kind: 'Pod', name: 'x' }] }),
+      /Unsupported value: "Pod"/,
+    ],
+    [
+      () => limits({ maxRequestBodyBytes: 1, targetRefs: [{ kind: 'Gateway', name: 'x' }] }),
+      /the group must be/,
+    ],
+    [() => extension({}), /one of module and moduleFrom must be set/],
+    [() => extension({ module: 'x', phase: 'FIRST' }), /Unsupported value: "FIRST"/],
+  ] as const)
+    await assert.rejects(made(), (error: KubeError) => {
+      assert.match(error.message, message);
+      return true;
+    });
+  const made = await extension({ module: 'export default {}', config: { any: [1] } });
+  assert.deepEqual(made['spec'], {
+    targetRefs: [{ group: '', kind: 'Service', name: 'web' }],
+    module: 'export default {}',
+    config: { any: [1] },
+    phase: 'UNSPECIFIED',
+    priority: 0,
+    language: 'TypeScript',
+    onFailure: 'Refuse',
+    timeout: '100ms',
+    memoryMb: 64,
+  });
+  await limits({ localRateLimits: [{ maxTokens: 1, interval: '1s', match: { method: 'GET' } }] });
+});
 
 test('the kinds of Istio and the Gateway API are there, with their checks', async () => {
   const { client } = shared;

@@ -1,4 +1,5 @@
-// The CustomResourceDefinitions that are there from the start: Istio's kinds and those of the Gateway API.
+// The CustomResourceDefinitions that are there from the start: Istio's kinds, those of the Gateway API, and
+// our own.
 import type { Item, Json, JsonObject } from '../json.ts';
 import type { Schema } from '../schema/schema.ts';
 import { loadMeshTypes } from './type-table.ts';
@@ -154,6 +155,26 @@ const groups: Readonly<Record<string, readonly Entry[]>> = {
       columns: [age],
     },
   ],
+  'policy.aura.io': [
+    {
+      kind: 'TrafficPolicy',
+      plural: 'trafficpolicies',
+      versions: ['v1alpha1'],
+      spec: 'AuraTrafficPolicySpec',
+      status: 'IstioStatus',
+      columns: [accepted, age],
+    },
+  ],
+  'extensions.aura.io': [
+    {
+      kind: 'Extension',
+      plural: 'extensions',
+      versions: ['v1alpha1'],
+      spec: 'AuraExtensionSpec',
+      status: 'IstioStatus',
+      columns: [['Phase', '.spec.phase', 'string'], accepted, age],
+    },
+  ],
   'gateway.networking.k8s.io': [
     {
       kind: 'GatewayClass',
@@ -285,6 +306,12 @@ export function defaultDefinitions(): Item[] {
   for (const [group, entries] of Object.entries(groups)) {
     const family = group.split('.')[0] as string;
     const isGatewayApi = group === 'gateway.networking.k8s.io';
+    const isOurs = group.endsWith('.aura.io');
+    const categories = isGatewayApi
+      ? ['gateway-api']
+      : isOurs
+        ? ['aura-io']
+        : ['istio-io', `${family}-istio-io`];
     for (const entry of entries) {
       const schema: Schema = {
         type: 'object',
@@ -297,7 +324,7 @@ export function defaultDefinitions(): Item[] {
             ? {}
             : { status: { ...typeOf(entry.status), ...pendingStatus(entry.pending) } }),
         },
-        ...(isGatewayApi ? { required: ['spec'] } : {}),
+        ...(isGatewayApi || isOurs ? { required: ['spec'] } : {}),
       };
       out.push({
         kind: 'CustomResourceDefinition',
@@ -315,7 +342,7 @@ export function defaultDefinitions(): Item[] {
             plural: entry.plural,
             singular: entry.kind.toLowerCase(),
             ...(entry.short === undefined ? {} : { shortNames: [...entry.short] }),
-            categories: isGatewayApi ? ['gateway-api'] : ['istio-io', `${family}-istio-io`],
+            categories,
           },
           versions: entry.versions.map((name, i): Json => ({
             name,
