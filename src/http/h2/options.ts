@@ -3,6 +3,7 @@ import { systemClock, type Clock } from '#/kit/index.ts';
 import type { SessionSettings } from '#/tunnel/index.ts';
 import type { PathNormalization } from '../canonical-path.ts';
 import type { HttpLimits } from '../exchange.ts';
+import { defaultHttpLimits } from '../limits.ts';
 
 /** Bytes. A window bounds what a peer may send before the next hop has taken it. */
 export interface H2Windows {
@@ -48,19 +49,10 @@ export interface ResolvedOptions {
   readonly clock: Clock;
 }
 
-const defaultLimits: HttpLimits = {
-  maxHeadBytes: 60 * 1024,
-  maxHeaders: 100,
-  maxTrailers: 100,
-  maxConcurrentStreams: 100,
-  headTimeoutMs: 60_000,
-  idleTimeoutMs: 3_600_000,
-};
-
 const mib = 1024 * 1024;
 
 export function resolveOptions(role: 'client' | 'server', options: H2Options): ResolvedOptions {
-  const limits = { ...defaultLimits, ...options.limits };
+  const limits = { ...defaultHttpLimits, ...options.limits };
   const clock = options.clock ?? systemClock;
   return {
     limits,

@@ -86,6 +86,7 @@ export function readRequest(
   if (!/^[!#$%&'*+\-.^_`|~0-9A-Za-z]+$/.test(method)) return bad('the method is no token');
   if (method === 'CONNECT' && protocol === undefined) return { status: 405, reason: 'CONNECT is not served' };
   if (scheme !== 'http' && scheme !== 'https') return bad('a scheme that is neither http nor https');
+  if (protocol !== undefined && ended) return bad('an extended CONNECT that ends at once');
   const path = target === '*' && method === 'OPTIONS' ? anyPath : canonicalPath(target, normalization);
   if (path.path === undefined) return bad(path.reason);
   return {

@@ -16,6 +16,8 @@ export class H2ServerExchange extends MessageStream implements ServerExchange {
   readonly requestEnded: boolean;
   receiver: MessageReceiver | undefined;
   #responded = false;
+  /** The bodies are byte streams now. */
+  #switched = false;
   /** The response has ended as far as its sender is concerned. */
   #done = false;
 
@@ -28,14 +30,13 @@ export class H2ServerExchange extends MessageStream implements ServerExchange {
 
   /** The rest of a request is of no interest once it is answered; a byte stream goes on in its direction. */
   protected override listener(): MessageReceiver | undefined {
-    return this.#done && this.request.upgrade === undefined ? undefined : this.receiver;
+    return this.#done && !this.#switched ? undefined : this.receiver;
   }
 
   protected override onComplete(): void {}
 
   protected override onFailed(failure: ExchangeFailure): void {
-    const bytesToCome = this.request.upgrade !== undefined && !this.complete;
-    if (!this.#done || bytesToCome) this.receiver?.failed(failure);
+    if (!this.#done || (this.#switched && !this.complete)) this.receiver?.failed(failure);
   }
 
   inform(status: number, headers: HeaderMap): void {
@@ -50,10 +51,10 @@ export class H2ServerExchange extends MessageStream implements ServerExchange {
     // There is no 101 in HTTP/2: an extended CONNECT is answered 200 (RFC 8441, 5).
     const status = head.status === 101 && upgrade !== undefined ? 200 : head.status;
     const bare = method === 'HEAD' || status === 204 || status === 304;
-    const switched = upgrade !== undefined && status === 200;
-    const headers = responseHeaders(status, head.headers, switched ? undefined : head.contentLength);
+    this.#switched = upgrade !== undefined && status === 200;
+    const length = this.#switched ? undefined : head.contentLength;
     this.#done = ended || bare;
-    this.stream.respond(headers, this.#done);
+    this.stream.respond(responseHeaders(status, head.headers, length), this.#done);
   }
 
   write(chunk: Buffer): boolean {
@@ -68,7 +69,7 @@ export class H2ServerExchange extends MessageStream implements ServerExchange {
 
   /** Our response is on its way whole: the client need not send the rest of its request (RFC 9113, 8.1). */
   sent(): void {
-    if (this.request.upgrade === undefined) this.abandon(h2Error.noError);
+    if (!this.#switched) this.abandon(h2Error.noError);
   }
 
   reset(): void {
