@@ -69,6 +69,8 @@ export async function startWaypoint(
     clock,
     log: log.scope('identity'),
     ttlSeconds: config.certificateTtlSeconds,
+    // It asks for itself, not for others.
+    impersonate: false,
   });
   started.use(certificates);
   const files = new LogFiles(log.scope('access-log'));
