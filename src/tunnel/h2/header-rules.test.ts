@@ -81,6 +81,11 @@ const cases: readonly [role: HeaderRole, headers: HeaderList, problem: RegExp | 
     ],
     /line break or NUL/,
   ],
+  ['request', [...connect, ['x', 'a\x1b']], /control character/],
+  ['request', [...connect, ['x', 'a\x7fb']], /control character/],
+  ['request', [...connect, ['x', ' a']], /a blank at its end/],
+  ['request', [...connect, ['x', 'a\t']], /a blank at its end/],
+  ['request', [...connect, ['te', 'Trailers']], undefined],
   ['request', [...connect, ['connection', 'close']], /of HTTP\/1/],
   ['request', [...connect, ['transfer-encoding', 'chunked']], /of HTTP\/1/],
   ['request', [...connect, ['upgrade', 'h2c']], /of HTTP\/1/],
@@ -108,6 +113,22 @@ const cases: readonly [role: HeaderRole, headers: HeaderList, problem: RegExp | 
   ],
   ['trailers', [[':status', '200']], /in a trailers/],
 ];
+
+const protocol: HeaderList = [[':protocol', 'websocket'], ...get.slice(1)];
+
+test('an extended CONNECT, where it was agreed on (RFC 8441)', () => {
+  assert.equal(malformedHeaders([[':method', 'CONNECT'], ...protocol], 'request', true), undefined);
+  assert.match(
+    malformedHeaders([[':method', 'CONNECT'], ...protocol], 'request') ?? '',
+    /:protocol" in a request/,
+  );
+  assert.match(malformedHeaders([[':method', 'GET'], ...protocol], 'request', true) ?? '', /without CONNECT/);
+  assert.match(
+    malformedHeaders([...connect, [':protocol', 'websocket']], 'request', true) ?? '',
+    /no :scheme or :path/,
+  );
+  assert.equal(malformedHeaders(connect, 'request', true), undefined);
+});
 
 for (const [role, headers, problem] of cases) {
   test(`${role}: ${JSON.stringify(headers)}`, () => {
