@@ -82,6 +82,16 @@ export const knownPlurals = [
   'workloadentries',
   'authorizationpolicies',
   'peerauthentications',
+  'requestauthentications',
+  'httproutes',
+  'grpcroutes',
+  'tcproutes',
+  'tlsroutes',
+  'virtualservices',
+  'destinationrules',
+  'telemetries',
+  'trafficpolicies',
+  'extensions',
 ];
 
 export function patched(old: FakeObject, body: unknown, applies: boolean): FakeObject {

@@ -77,7 +77,7 @@ export function virtualRetry(value: unknown, field: string, notes: Notes): Retry
   return {
     attempts: integer(retries['attempts']),
     on: none ? ['connect-failure', 'refused-stream', 'unavailable', 'cancelled'] : on,
-    statuses: none ? [503] : statuses,
+    statuses,
     avoidPrevious: retries['retryIgnorePreviousHosts'] !== false,
     ...(perTry === undefined || perTry === 0 ? {} : { perTryTimeoutMs: perTry }),
     ...(backoff === undefined ? {} : { backoffMs: backoff }),
