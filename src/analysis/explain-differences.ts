@@ -64,6 +64,12 @@ export function differences(
       const pod = title.startsWith('pod ') ? model.documents.get(`Pod ${title.slice(4)}`) : undefined;
       if (pod !== undefined) pods.set(`${pod.namespace}/${pod.name}`, pod);
     }
+    // A path stands for all endpoints that get the same; its hops show one of them.
+    for (const title of endpoints) {
+      const pod = title.startsWith('pod ') ? model.documents.get(`Pod ${title.slice(4)}`) : undefined;
+      const node = pod === undefined ? '' : string(pod.object, 'spec', 'nodeName');
+      if (pod !== undefined && node !== '' && captureOf(model, pod).captured) nodes.add(node);
+    }
   }
   for (const pod of pods.values()) out.push(...ofPod(model, pod));
   const { proxies, proxiesUnknown } = request;
