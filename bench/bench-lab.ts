@@ -2,7 +2,7 @@
 import { spawn } from 'node:child_process';
 import { mkdtempSync, readdirSync, readFileSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
-import { join, resolve } from 'node:path';
+import { basename, join, resolve } from 'node:path';
 import { processUsage } from '#/sys/index.ts';
 
 const aura = resolve(import.meta.dirname, '../bin/aura');
@@ -17,8 +17,12 @@ export class BenchLab implements AsyncDisposable {
 
   /** Runs `aura …`; its progress goes to our stderr. Rejects unless it exits with 0. */
   aura(args: readonly string[], quiet = true): Promise<string> {
+    return this.#run(aura, args, quiet);
+  }
+
+  #run(program: string, args: readonly string[], quiet: boolean): Promise<string> {
     return new Promise((done, failed) => {
-      const child = spawn(aura, args, {
+      const child = spawn(program, args, {
         env: { ...process.env, AURA_HOME: this.home },
         stdio: ['ignore', 'pipe', quiet ? 'pipe' : 'inherit'],
       });
@@ -29,7 +33,7 @@ export class BenchLab implements AsyncDisposable {
       child.on('error', failed);
       child.on('close', (code) => {
         if (code === 0) done(out);
-        else failed(new Error(`aura ${args.join(' ')}: exit code ${code}\n${errors}${out}`));
+        else failed(new Error(`${basename(program)} ${args.join(' ')}: exit code ${code}\n${errors}${out}`));
       });
     });
   }
@@ -42,14 +46,23 @@ export class BenchLab implements AsyncDisposable {
     return this.aura(['lab', 'exec', '-n', namespace, pod, '--', ...argv]);
   }
 
+  kubectl(args: readonly string[]): Promise<string> {
+    return this.#run('kubectl', ['--kubeconfig', join(this.home, 'kubeconfig'), ...args], true);
+  }
+
   /** The node proxies of this lab, by node. */
-  async ztunnels(): Promise<Map<string, number>> {
+  ztunnels(): Promise<Map<string, number>> {
+    return this.programs('ztunnel');
+  }
+
+  /** The processes of one of the mesh's programs, by node. */
+  async programs(name: string): Promise<Map<string, number>> {
     const { id } = JSON.parse(await this.aura(['lab', 'status', '-o', 'json'])) as { id: string };
     const found = new Map<string, number>();
     for (const pid of readdirSync('/proc').filter((name) => /^[0-9]+$/.test(name))) {
       try {
         const argv = readFileSync(`/proc/${pid}/cmdline`, 'utf8').split('\0');
-        if (!argv[0]?.endsWith('node') || !argv.includes('ztunnel')) continue;
+        if (!argv[0]?.endsWith('node') || !argv.includes(name)) continue;
         if (!readFileSync(`/proc/${pid}/cgroup`, 'utf8').includes(id)) continue;
         const env = readFileSync(`/proc/${pid}/environ`, 'utf8').split('\0');
         const node = env.find((entry) => entry.startsWith('NODE_NAME='))?.slice('NODE_NAME='.length);

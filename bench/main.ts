@@ -1,6 +1,7 @@
 // `npm run bench -- NAME [options]`: one file per bench. A bench prints a table, and the same figures as JSON.
 const benches: Readonly<Record<string, { file: string; summary: string }>> = {
   l4: { file: './l4.ts', summary: "direct traffic against the same traffic through two nodes' ztunnels" },
+  l7: { file: './l7.ts', summary: 'direct, through ztunnels, and through a waypoint: HTTP/1.1 and gRPC' },
   control: { file: './control.ts', summary: 'the control plane with 1 000, 10 000 and 100 000 pods' },
   apiserver: {
     file: './apiserver.ts',
