@@ -2,11 +2,17 @@
 import type { HttpRule, Retry, WeightedDestination } from '#/model/index.ts';
 import type { Lookup } from '../lookup.ts';
 import { integer, list, optionalText, record, texts, type Json } from '../read.ts';
-import { describeProblems, type Problem, type Translation } from '../translation.ts';
+import { describeProblems, emptyTranslation, type Problem, type Translation } from '../translation.ts';
 import { resolveBackend, type Resolved } from './route-backends.ts';
 import { readFilters, type FilterContext } from './route-filters.ts';
 import { grpcMatches, httpMatches } from './route-matches.ts';
-import { parentStatuses, resolveParents, type RulesVerdict, type Verdict } from './route-parents.ts';
+import {
+  parentStatuses,
+  refusals,
+  resolveParents,
+  type RulesVerdict,
+  type Verdict,
+} from './route-parents.ts';
 import { duration, Notes } from './values.ts';
 import type { RouteFacts } from './spec-facts.ts';
 import { recordFor } from './waypoint-record.ts';
@@ -20,8 +26,15 @@ type Unresolved = Extract<Resolved, { readonly broken: string }>;
 export class RulesReport {
   readonly problems: Problem[] = [];
   readonly unresolved: Unresolved[] = [];
+  /** What does not work, though nothing is wrong with its form. */
+  readonly remarks: Problem[] = [];
   badRules = 0;
   rules = 0;
+
+  readonly missing = (broken: Unresolved, field: string): void => {
+    this.unresolved.push(broken);
+    this.remarks.push({ field, reason: `${broken.broken}: its share of requests gets 500` });
+  };
 
   get verdict(): RulesVerdict {
     const [first] = this.unresolved;
@@ -56,7 +69,7 @@ export function readWeighted(
     const weight = ref['weight'] === undefined ? 1 : integer(ref['weight']);
     const target = resolveBackend(ref, context.namespace, context.lookup);
     if (target.destination === undefined) {
-      context.unresolved(target);
+      context.unresolved(target, `${field}[${i}]`);
       return { broken: target.broken, weight };
     }
     const filters = readFilters(ref['filters'], `${field}[${i}].filters`, { ...context, notes });
@@ -112,7 +125,7 @@ function readRule(
   const context = {
     namespace: route.namespace,
     lookup,
-    unresolved: (broken: Unresolved) => report.unresolved.push(broken),
+    unresolved: report.missing,
   };
   const read = route.kind === 'GRPCRoute' ? grpcMatches : httpMatches;
   const matches = read(rule['matches'], `${field}.matches`, notes);
@@ -134,6 +147,11 @@ function readRule(
     };
   }
   const { redirect, ...others } = filters;
+  if (redirect === undefined && destinations.every(({ weight }) => weight === 0))
+    report.remarks.push({
+      field: `${field}.backendRefs`,
+      reason: `${destinations.length === 0 ? 'there are none' : 'all weights are zero'}: requests that match get 500`,
+    });
   return {
     ...(name === undefined ? {} : { name }),
     matches,
@@ -145,6 +163,8 @@ function readRule(
 
 export function translateHttpRoute(route: RouteFacts, lookup: Lookup): Translation {
   const resolved = resolveParents(route, lookup);
+  // An ingress gateway's, whose controller may know what we do not.
+  if (resolved.all.length === 0) return emptyTranslation;
   const report = new RulesReport();
   const rules = list(route.spec['rules'])
     .map((rule, i) => readRule(route, rule, `spec.rules[${i}]`, lookup, report))
@@ -166,7 +186,7 @@ export function translateHttpRoute(route: RouteFacts, lookup: Lookup): Translati
   return {
     records: [],
     conditions: [],
-    problems: report.problems,
+    problems: [...report.problems, ...report.remarks, ...refusals(resolved)],
     waypoint,
     parents: parentStatuses(route, resolved, verdict),
   };
@@ -175,13 +195,15 @@ export function translateHttpRoute(route: RouteFacts, lookup: Lookup): Translati
 /** TCPRoute and TLSRoute: the backends of the first rule. */
 export function translateStreamRoute(route: RouteFacts, lookup: Lookup): Translation {
   const resolved = resolveParents(route, lookup);
+  // An ingress gateway's, whose controller may know what we do not.
+  if (resolved.all.length === 0) return emptyTranslation;
   const report = new RulesReport();
   const notes = new Notes();
   const rules = list(route.spec['rules']);
   const context = {
     namespace: route.namespace,
     lookup,
-    unresolved: (broken: Unresolved) => report.unresolved.push(broken),
+    unresolved: report.missing,
   };
   const destinations = readWeighted(
     record(rules[0])['backendRefs'],
@@ -194,7 +216,7 @@ export function translateStreamRoute(route: RouteFacts, lookup: Lookup): Transla
   return {
     records: [],
     conditions: [],
-    problems: notes.problems,
+    problems: [...notes.problems, ...report.remarks, ...refusals(resolved)],
     waypoint: recordFor(resolved.gateways, () => ({
       kind: 'tcp-route',
       name: `${route.kind}/${route.namespace}/${route.name}`,

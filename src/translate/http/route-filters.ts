@@ -20,7 +20,7 @@ export interface FilterContext {
   /** What cannot be supported: the rule answers with an error. */
   readonly notes: Notes;
   /** References that do not resolve. */
-  readonly unresolved: (broken: Extract<Resolved, { readonly broken: string }>) => void;
+  readonly unresolved: (broken: Extract<Resolved, { readonly broken: string }>, field: string) => void;
 }
 
 function pathModifier(value: unknown, field: string, notes: Notes): PathRewrite | undefined {
@@ -66,7 +66,7 @@ function mirrorOf(value: unknown, field: string, context: FilterContext): Mirror
   const mirror = record(value);
   const target = resolveBackend(mirror['backendRef'], context.namespace, context.lookup);
   if (target.destination === undefined) {
-    context.unresolved(target);
+    context.unresolved(target, `${field}.backendRef`);
     return undefined;
   }
   const { percent } = mirror;

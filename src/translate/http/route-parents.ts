@@ -2,7 +2,7 @@
 import type { RouteParent } from '#/model/index.ts';
 import type { Lookup } from '../lookup.ts';
 import { integer, list, optionalText, record, text, type Json } from '../read.ts';
-import type { WantedCondition } from '../translation.ts';
+import type { Problem, WantedCondition } from '../translation.ts';
 import { admits, findWaypoint } from '../waypoint.ts';
 import { objectKey } from '../object.ts';
 import { viewService, viewServiceEntry, waypointsHeeding, type ServiceView } from './bindings.ts';
@@ -145,6 +145,13 @@ export function resolveParents(route: RouteFacts, lookup: Lookup): ResolvedParen
   const parents = new Map<string, RouteParent>();
   for (const parent of all) for (const one of parent.parents) parents.set(JSON.stringify(one), one);
   return { parents: [...parents.values()], gateways: all.flatMap(({ gateways }) => gateways), all };
+}
+
+/** Parents that do not take the route, for the log and for analysis. */
+export function refusals({ all }: ResolvedParents): readonly Problem[] {
+  return all
+    .filter(({ accepted }) => !accepted.ok)
+    .map(({ accepted }) => ({ field: 'spec.parentRefs', reason: accepted.message }));
 }
 
 /** What the rules as a whole are worth; `accepted` false refuses the route at every parent. */
