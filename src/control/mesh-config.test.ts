@@ -51,6 +51,18 @@ serviceScopeConfigs:
   ]);
 });
 
+test('what waypoints are told of the mesh is passed on as it stands, and goes when it is gone', () => {
+  const mesh = parseMeshConfig(
+    map('accessLogFile: /dev/stdout\nextensionProviders: [{ name: a }]\nother: 1'),
+  );
+  const settings = withMeshConfig(defaultSettings, mesh, free);
+  assert.deepEqual(settings.meshConfig, {
+    accessLogFile: '/dev/stdout',
+    extensionProviders: [{ name: 'a' }],
+  });
+  assert.equal(withMeshConfig(settings, parseMeshConfig(map('other: 1')), free).meshConfig, undefined);
+});
+
 test('nothing set is nothing changed', () => {
   assert.deepEqual(withMeshConfig(defaultSettings, parseMeshConfig(undefined), free), defaultSettings);
   assert.deepEqual(withMeshConfig(defaultSettings, parseMeshConfig(map('[]')), free), defaultSettings);
