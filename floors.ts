@@ -29,7 +29,7 @@ export const ioOwners: Readonly<Record<string, { rooms: readonly string[]; why: 
     rooms: ['identity', 'apiserver', 'lab', 'control', 'waypoint'],
     why: 'keys are made where identities are',
   },
-  'node:http2': { rooms: ['xds', 'waypoint'], why: 'the tunnel has its own framing' },
+  'node:http2': { rooms: ['xds', 'waypoint', 'lab'], why: 'the tunnel has its own framing' },
   'node:http': {
     rooms: ['apiserver', 'control', 'cni', 'program', 'waypoint', 'lab', 'cli'],
     why: 'HTTP servers belong to programs',

@@ -66,7 +66,7 @@ export function registerLabApp(program: Command): void {
     .action(bookinfo);
   app
     .command('echo')
-    .description('echoes over TCP, HTTP and WebSocket, and gRPC')
+    .description('echoes over TCP, HTTP and WebSocket, and gRPC; SERVICE_VERSION says which version')
     .option('--host <address>', 'to listen on', '::')
     .option('--tcp <port>', 'of TCP', '9000')
     .option('--http <port>', 'of HTTP and WebSocket', '8080')
@@ -79,7 +79,8 @@ export function registerLabApp(program: Command): void {
         readonly grpc: string;
       }) => {
         const ports = { tcp: Number(flags.tcp), http: Number(flags.http), grpc: Number(flags.grpc) };
-        await startEcho({ host: flags.host, ports, podName: podName() });
+        const version = process.env['SERVICE_VERSION'] ?? 'v1';
+        await startEcho({ host: flags.host, ports, podName: podName(), version });
         untilTold(() => {}, `${flags.host} ports ${ports.tcp}, ${ports.http} and ${ports.grpc}`);
       },
     );

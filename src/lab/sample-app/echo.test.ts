@@ -1,9 +1,12 @@
 import assert from 'node:assert/strict';
 import { once } from 'node:events';
+import { connect as connectHttp2 } from 'node:http2';
 import { connect } from 'node:net';
+import { json } from 'node:stream/consumers';
 import { after, before, test } from 'node:test';
 import { credentials, makeGenericClientConstructor, Metadata, type ServiceError } from '@grpc/grpc-js';
 import { echoService, startEcho, type EchoApp } from './echo.ts';
+import type { EchoReport } from './http-echo.ts';
 
 let app: EchoApp;
 before(async () => {
@@ -24,6 +27,39 @@ test('HTTP echoes bodies', async () => {
   const response = await fetch(`http://127.0.0.1:${app.ports.http}/x`, { method: 'POST', body: 'hello' });
   assert.equal(await response.text(), 'hello');
   assert.equal(response.headers.get('x-pod'), 'me');
+});
+
+test('HTTP/1.1 and HTTP/2 report what they saw of a request without a body', async () => {
+  const response = await fetch(`http://127.0.0.1:${app.ports.http}/x?y=1`, { headers: { 'x-a': 'b' } });
+  const report = (await response.json()) as EchoReport;
+  assert.deepEqual(
+    [report.pod, report.version, report.protocol, report.method, report.path, report.headers['x-a']],
+    ['me', 'v1', 'HTTP/1.1', 'GET', '/x?y=1', 'b'],
+  );
+  const session = connectHttp2(`http://127.0.0.1:${app.ports.http}`);
+  try {
+    const stream = session.request({ ':path': '/two', ':method': 'DELETE', ':authority': 'name' });
+    const second = (await json(stream)) as EchoReport;
+    assert.deepEqual(
+      [second.protocol, second.method, second.path, second.host],
+      ['HTTP/2.0', 'DELETE', '/two', 'name'],
+    );
+  } finally {
+    session.close();
+  }
+});
+
+test('HTTP fails as often as it is told, and recalls what it was told to remember', async () => {
+  const url = `http://127.0.0.1:${app.ports.http}/`;
+  const headers = { 'x-echo-fail': 'key 2 503', 'x-echo-remember': 'memory' };
+  const statuses: number[] = [];
+  for (let i = 0; i < 3; i++) statuses.push((await fetch(url, { headers })).status);
+  assert.deepEqual(statuses, [503, 503, 200]);
+  const kept = (await (await fetch(url, { headers: { 'x-echo-recall': 'memory' } })).json()) as unknown[];
+  assert.equal(kept.length, 3);
+  await assert.rejects(fetch(url, { headers: { 'x-echo-fail': 'cut 1 reset' } }));
+  const set = await fetch(url, { headers: { 'x-echo-set-x-b': 'c', 'x-echo-status': '418' } });
+  assert.deepEqual([set.status, set.headers.get('x-b')], [418, 'c']);
 });
 
 test('WebSocket echoes texts as texts and bytes as bytes', async () => {

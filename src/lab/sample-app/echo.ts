@@ -1,6 +1,5 @@
 // Echoes for tests of protocols: bytes over TCP, messages over WebSocket (and HTTP), calls over gRPC. Each tells the
-// pod that it is.
-import { createServer as createHttpServer, type IncomingMessage } from 'node:http';
+// pod that it is, and HTTP and gRPC the version, too.
 import { createServer, type AddressInfo, type Server } from 'node:net';
 import type { Duplex } from 'node:stream';
 import {
@@ -11,13 +10,16 @@ import {
   type ServerUnaryCall,
   type sendUnaryData,
 } from '@grpc/grpc-js';
-import { acceptKey, WebSocket } from '../kubelet/websocket.ts';
+import { EchoMemory } from './echo-memory.ts';
+import { httpEcho, type EchoSelf } from './http-echo.ts';
 
 export interface EchoOptions {
   readonly host: string;
   /** 0: any free port. */
   readonly ports: { readonly tcp: number; readonly http: number; readonly grpc: number };
   readonly podName: string;
+  /** Told in answers, beside the pod. Default `v1`. */
+  readonly version?: string;
 }
 
 export interface EchoApp extends AsyncDisposable {
@@ -40,38 +42,6 @@ function tcpEcho(podName: string): Server {
   });
 }
 
-function upgrade(request: IncomingMessage, socket: Duplex, head: Buffer, podName: string): void {
-  const key = request.headers['sec-websocket-key'];
-  if (request.headers.upgrade?.toLowerCase() !== 'websocket' || key === undefined) {
-    socket.end('HTTP/1.1 400 Bad Request\r\nconnection: close\r\n\r\n');
-    return;
-  }
-  socket.write(
-    `HTTP/1.1 101 Switching Protocols\r\nupgrade: websocket\r\nconnection: Upgrade\r\nsec-websocket-accept: ${acceptKey(key)}\r\nx-pod: ${podName}\r\n\r\n`,
-  );
-  const peer = new WebSocket(socket, head, {
-    onMessage: (data, text) => {
-      if (!peer.send(data, text)) peer.pause();
-    },
-    onClose: () => {},
-  });
-  peer.onDrain(() => peer.resume());
-}
-
-function httpEcho(podName: string) {
-  const server = createHttpServer((request, response) => {
-    response.writeHead(200, {
-      'content-type': request.headers['content-type'] ?? 'text/plain',
-      'x-pod': podName,
-    });
-    request.pipe(response);
-  });
-  server.on('upgrade', (request: IncomingMessage, socket: Duplex, head: Buffer) =>
-    upgrade(request, socket, head, podName),
-  );
-  return server;
-}
-
 const asIs = (bytes: Buffer): Buffer => bytes;
 const method = (path: string, requestStream: boolean, responseStream: boolean) => ({
   path,
@@ -89,21 +59,46 @@ export const echoService = {
   Talk: method('/aura.echo.v1.Echo/Talk', true, true),
 };
 
-function grpcEcho(podName: string): GrpcServer {
+/** A second service with one method of the same name and one of its own, so that a route can tell them apart. */
+export const echoService2 = {
+  Say: method('/aura.echo.v2.Echo/Say', false, false),
+  Shout: method('/aura.echo.v2.Echo/Shout', false, false),
+};
+
+/** Metadata as the call brought it. */
+function seen(metadata: Metadata): Record<string, string> {
+  return Object.fromEntries(
+    Object.keys(metadata.getMap()).map((name) => [name, metadata.get(name).map(String).join(', ')]),
+  );
+}
+
+function grpcEcho({ podName, version }: EchoSelf, memory: EchoMemory): GrpcServer {
   const server = new GrpcServer();
   const told = (): Metadata => {
     const metadata = new Metadata();
     metadata.set('x-pod', podName);
+    metadata.set('x-version', version);
     return metadata;
   };
-  server.addService(echoService, {
-    // Metadata `x-status` asks for a status other than OK.
-    Say: (call: ServerUnaryCall<Buffer, Buffer>, answer: sendUnaryData<Buffer>) => {
+  /** Metadata `x-status` asks for a status other than OK; what was seen is told as `x-seen`. */
+  const say =
+    (path: string) =>
+    (call: ServerUnaryCall<Buffer, Buffer>, answer: sendUnaryData<Buffer>): void => {
       const [status] = call.metadata.get('x-status');
-      call.sendMetadata(told());
+      const headers = seen(call.metadata);
+      memory.remember(headers['x-echo-remember'], { pod: podName, version, protocol: 'grpc', path, headers });
+      const metadata = told();
+      metadata.set('x-seen', JSON.stringify(headers));
+      call.sendMetadata(metadata);
       if (status === undefined) answer(null, call.request);
       else answer({ code: Number(status), details: 'failed on demand' });
-    },
+    };
+  server.addService(echoService2, {
+    Say: say(echoService2.Say.path),
+    Shout: say(echoService2.Shout.path),
+  });
+  server.addService(echoService, {
+    Say: say(echoService.Say.path),
     Talk: (call: ServerDuplexStream<Buffer, Buffer>) => {
       call.sendMetadata(told());
       call.on('data', (message: Buffer) => {
@@ -118,7 +113,7 @@ function grpcEcho(podName: string): GrpcServer {
 }
 
 /** Resolves when all listen; rejects if one cannot. */
-export async function startEcho({ host, ports, podName }: EchoOptions): Promise<EchoApp> {
+export async function startEcho({ host, ports, podName, version = 'v1' }: EchoOptions): Promise<EchoApp> {
   await using parts = new AsyncDisposableStack();
   const sockets = new Set<Duplex>();
   const track = (server: Server): void => {
@@ -134,12 +129,14 @@ export async function startEcho({ host, ports, podName }: EchoOptions): Promise<
         }),
     );
   };
-  const [plain, web] = [tcpEcho(podName), httpEcho(podName)];
+  const memory = new EchoMemory();
+  const self = { podName, version };
+  const [plain, web] = [tcpEcho(podName), httpEcho(self, memory)];
   const tcp = await listen(plain, ports.tcp, host);
   track(plain);
   const http = await listen(web, ports.http, host);
   track(web);
-  const calls = grpcEcho(podName);
+  const calls = grpcEcho(self, memory);
   const address = `${host.includes(':') ? `[${host}]` : host}:${ports.grpc}`;
   const grpc = await new Promise<number>((resolve, reject) => {
     calls.bindAsync(address, ServerCredentials.createInsecure(), (error, port) =>
