@@ -19,7 +19,8 @@ export type CaOutcome = 'success' | 'unauthenticated' | 'csr' | 'ttl' | 'not-rea
 
 export interface CaServiceOptions {
   readonly authenticate: (call: CallFacts) => Promise<Caller>;
-  readonly authority: () => CertificateAuthority | undefined;
+  /** Our own CA, or who signs in its place. */
+  readonly authority: () => Pick<CertificateAuthority, 'sign'> | undefined;
   readonly pods: PodView;
   readonly rules: NodeRules;
   readonly concurrency: number;

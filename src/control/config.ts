@@ -38,6 +38,10 @@ export interface ControlPlaneConfig {
     /** Directory of plug-in certificates; used when it has ca-cert.pem or tls.crt. */
     readonly directory: string;
     readonly multiRoot: boolean;
+    /** Signer of CertificateSigningRequests that signs in place of our own CA. */
+    readonly kubernetesSigner: string | undefined;
+    /** The roots of that signer: the first of these files that is there. */
+    readonly externalRootFiles: readonly string[];
     /** The roots are told by a ClusterTrustBundle instead of ConfigMaps. */
     readonly trustBundle: boolean;
     /** How many requests are signed at once, and how many may wait. */
@@ -146,6 +150,17 @@ function port(name: string, value: string | undefined, otherwise: number): numbe
   return Number(value);
 }
 
+function kubernetesSigner(read: Reader): string | undefined {
+  const kind = read.text('EXTERNAL_CA', '');
+  if (kind === '') return undefined;
+  if (kind !== 'ISTIOD_RA_KUBERNETES_API')
+    throw new TypeError(`EXTERNAL_CA="${kind}" is not ISTIOD_RA_KUBERNETES_API, the only one there is`);
+  const signer = read.text('K8S_SIGNER', '');
+  if (!/^[^/]+\/[^/]+$/.test(signer))
+    throw new TypeError(`K8S_SIGNER="${signer}" is not a signer's name such as example.com/mesh`);
+  return signer;
+}
+
 const list = (value: string): readonly string[] =>
   value
     .split(',')
@@ -213,6 +228,11 @@ export function parseControlPlaneConfig(env: Environment, flags: ControlPlaneFla
       rootTtlSeconds: read.duration('CITADEL_SELF_SIGNED_CA_CERT_TTL', 3650 * 24 * 3_600_000) / 1000,
       directory: flags.caDir ?? read.text('ROOT_CA_DIR', './etc/cacerts'),
       multiRoot: read.boolean('ISTIO_MULTIROOT_MESH', false),
+      kubernetesSigner: kubernetesSigner(read),
+      externalRootFiles: [
+        read.text('AURA_EXTERNAL_CA_ROOT', './etc/external-ca-cert/root-cert.pem'),
+        '/var/run/secrets/kubernetes.io/serviceaccount/ca.crt',
+      ],
       trustBundle: read.boolean('ENABLE_CLUSTER_TRUST_BUNDLE_API', false),
       concurrency: read.number('AURA_CA_CONCURRENCY', 8),
       queue: read.number('AURA_CA_QUEUE', 1000),

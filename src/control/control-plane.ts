@@ -9,6 +9,7 @@ import type { ControlPlaneConfig } from './config.ts';
 import { debugPage, debugRoutes, type DebugSources } from './debug-pages.ts';
 import { GatewayController } from './gateways/index.ts';
 import { IpAllocator } from './ip-allocator.ts';
+import { firstFile, KubernetesSigner } from './kubernetes-signer.ts';
 import { leadDuties, type Duty } from './leader-duties.ts';
 import { MergedMesh } from './merged-mesh.ts';
 import { liveChange, withMeshConfig } from './mesh-config.ts';
@@ -91,6 +92,22 @@ export async function startControlPlane(
     log: log.scope('ca'),
     clock,
   });
+  const signer =
+    config.ca.kubernetesSigner === undefined
+      ? undefined
+      : new KubernetesSigner({
+          client,
+          signerName: config.ca.kubernetesSigner,
+          rootsPem: firstFile(config.ca.externalRootFiles),
+          defaultTtlSeconds: config.ca.defaultTtlSeconds,
+          maxTtlSeconds: config.ca.maxTtlSeconds,
+          clock,
+        });
+  /** What proxies are to trust: whoever signs for them, and our own CA, which then signs for us alone. */
+  const rootsPem = (): string | undefined => {
+    const own = authority.current?.rootsPem;
+    return own === undefined || signer === undefined ? own : `${own.trimEnd()}\n${signer.rootsPem}`;
+  };
   const metrics = new ControlMetrics({
     version,
     connections: () => (live.servers?.status() ?? []).map(proxyVersion),
@@ -108,14 +125,14 @@ export async function startControlPlane(
   });
   const rootMaps = new RootConfigMaps({
     client,
-    rootsPem: () => (config.ca.trustBundle ? undefined : authority.current?.rootsPem),
+    rootsPem: () => (config.ca.trustBundle ? undefined : rootsPem()),
     crlPem: () => authority.crlPem,
     log: log.scope('root-cert'),
     clock,
   });
   const trustBundle = new TrustBundle({
     client,
-    rootsPem: () => authority.current?.rootsPem,
+    rootsPem,
     log: log.scope('root-cert'),
     clock,
   });
@@ -173,7 +190,9 @@ export async function startControlPlane(
     clusterId,
     issuersPem: () => {
       const files = authority.current?.files;
-      return files === undefined ? '' : `${files.caCertPem}\n${files.certChainPem}\n${files.rootCertPem}`;
+      if (files === undefined) return '';
+      const own = `${files.caCertPem}\n${files.certChainPem}\n${files.rootCertPem}`;
+      return signer === undefined ? own : `${own}\n${signer.rootsPem}`;
     },
     log: log.scope('security'),
     clock,
@@ -226,7 +245,7 @@ export async function startControlPlane(
 
   const ca = new CaService({
     authenticate: (call) => review.authenticate(call),
-    authority: () => authority.current,
+    authority: () => signer ?? authority.current,
     pods: watch.pods,
     rules: { trustedAccounts: config.ca.trustedNodeAccounts, trustDomain },
     concurrency: config.ca.concurrency,

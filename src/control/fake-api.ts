@@ -143,6 +143,10 @@ export class FakeApi implements AsyncDisposable {
     return this.#collection(collection).get(this.#key(namespace, name));
   }
 
+  list(collection: string): readonly FakeObject[] {
+    return [...this.#collection(collection).values()];
+  }
+
   /** Ends all watches, as a server does now and then. */
   breakWatches(): void {
     for (const watchers of this.#watchers.values()) for (const { response } of watchers) response.destroy();

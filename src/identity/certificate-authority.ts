@@ -179,6 +179,23 @@ export class CertificateAuthority {
   }
 }
 
+/**
+ * For signers that copy what a request asks for: it must ask for `identity` and for nothing else, neither another name
+ * nor a subject (an organization is a group to the Kubernetes API). Throws SigningError.
+ */
+export async function requireExactRequest(csrPem: string, identity: Identity): Promise<void> {
+  const request = await verifiedRequest(csrPem);
+  const { x509 } = await load();
+  if (request.subject !== '')
+    throw new SigningError('csr', 'the request has a subject; only its name may be given');
+  const [names, ...others] = request.extensions;
+  if (!(names instanceof x509.SubjectAlternativeNameExtension) || others.length > 0)
+    throw new SigningError('csr', 'the request must have one extension, the subject alternative name');
+  const asked = names.names.toJSON();
+  if (asked.length !== 1 || asked[0]?.type !== 'url' || asked[0].value !== identity)
+    throw new SigningError('csr', `the request must be for ${identity} and for nothing else`);
+}
+
 async function verifiedRequest(csrPem: string): Promise<Pkcs10CertificateRequest> {
   if (csrPem.length > maxCsrBytes)
     throw new SigningError('csr', `a request of ${csrPem.length} bytes is too large (limit ${maxCsrBytes})`);
