@@ -26,6 +26,7 @@ import {
 } from '../src/wire/index.ts';
 import { runDnsMessage } from './dns-message.ts';
 import { runChunks, runH1Client, runH1Server, runPath, runSniff, seedH1Server } from './h1.ts';
+import { runH2Requests, seedH2Requests } from './h2-requests.ts';
 import { runH2, runHpack, seedH2, seedHpack } from './h2.ts';
 import type { Random } from './random.ts';
 import { randomPolicy, randomService, randomWorkload } from './random-records.ts';
@@ -110,6 +111,7 @@ export const targets: readonly Target[] = [
     seed: (random) => seedH2('client', random),
     run: (input) => runH2('client', input),
   },
+  { name: 'h2-requests', seed: seedH2Requests, run: runH2Requests },
   { name: 'hpack', seed: seedHpack, run: runHpack },
   { name: 'h1-server', seed: seedH1Server, run: runH1Server },
   { name: 'h1-client', run: runH1Client },

@@ -1,7 +1,6 @@
 // An HTTP/2 session on a ByteChannel: one flush per turn of the event loop, back-pressure both ways, and an end that
 // is orderly or bounded. What the peer does wrong costs it this channel and nothing beside it.
 import {
-  atEndOfTurn,
   h2Error,
   H2Session,
   releaseSlab,
@@ -90,7 +89,7 @@ export class ChannelSession implements ByteSink, TurnTask {
   #planFlush(): void {
     if (this.#planned) return;
     this.#planned = true;
-    atEndOfTurn(this);
+    this.#options.atEndOfTurn(this);
   }
 
   endOfTurn(): void {

@@ -1,6 +1,6 @@
 // What an HTTP/2 connection may be told, and what holds when it is not.
 import { systemClock, type Clock } from '#/kit/index.ts';
-import type { SessionSettings } from '#/tunnel/index.ts';
+import { atEndOfTurn, type SessionSettings, type TurnTask } from '#/tunnel/index.ts';
 import type { PathNormalization } from '../canonical-path.ts';
 import type { HttpLimits } from '../exchange.ts';
 import { defaultHttpLimits } from '../limits.ts';
@@ -37,6 +37,8 @@ export interface H2Options {
   /** Server: extended CONNECT (RFC 8441), for WebSocket. Default true. */
   readonly extendedConnect?: boolean;
   readonly clock?: Clock;
+  /** For tests that run turns by hand. */
+  readonly atEndOfTurn?: (task: TurnTask) => void;
 }
 
 export interface ResolvedOptions {
@@ -47,6 +49,7 @@ export interface ResolvedOptions {
   readonly flushTimeoutMs: number;
   readonly pathNormalization: PathNormalization;
   readonly clock: Clock;
+  readonly atEndOfTurn: (task: TurnTask) => void;
 }
 
 const mib = 1024 * 1024;
@@ -57,6 +60,7 @@ export function resolveOptions(role: 'client' | 'server', options: H2Options): R
   return {
     limits,
     clock,
+    atEndOfTurn: options.atEndOfTurn ?? atEndOfTurn,
     session: {
       streamWindow: mib,
       connectionWindow: 4 * mib,

@@ -5,9 +5,15 @@ import type { HeaderList } from './hpack.ts';
 export type HeaderRole = 'request' | 'response' | 'trailers';
 
 const name = /^[!#$%&'*+\-.^_`|~0-9a-z]+$/;
-/** RFC 9110, 5.5: no control character but a tab, which may not be first or last, and nor may a space. */
+/** RFC 9110, 5.5: no control character but a tab. */
 // oxlint-disable-next-line no-control-regex -- these are what must not be in a value
-const badValue = /[\0-\x08\n-\x1f\x7f]|^[\t ]|[\t ]$/;
+const control = /[\0-\x08\n-\x1f\x7f]/;
+
+const isBlank = (code: number): boolean => code === 0x20 || code === 9;
+
+/** RFC 9113, 8.2.1: nor a blank first or last. */
+const badValue = (value: string): boolean =>
+  control.test(value) || isBlank(value.charCodeAt(0)) || isBlank(value.charCodeAt(value.length - 1));
 
 /** They speak of one connection of HTTP/1, which is not there. */
 const ofHttp1 = new Set(['connection', 'keep-alive', 'proxy-connection', 'transfer-encoding', 'upgrade']);
@@ -35,7 +41,7 @@ export function malformedHeaders(
   let path = '';
   let status = '';
   for (const [key, value] of headers) {
-    if (badValue.test(value)) return badValueOf(key, value);
+    if (badValue(value)) return badValueOf(key, value);
     if (key.charCodeAt(0) === 0x3a) {
       if (regular) return `${printable(key)} after a regular header`;
       const bit = bits.get(key) ?? 0;
@@ -67,8 +73,8 @@ function malformedRequest(seen: number, method: string, path: string): string | 
 }
 
 function badValueOf(key: string, value: string): string {
-  const blank = /^[\t ]|[\t ]$/.test(value) ? 'a blank at its end' : 'a control character';
-  return `a value of ${printable(key)} has ${/[\0\r\n]/.test(value) ? 'a line break or NUL' : blank}`;
+  if (!control.test(value)) return `a value of ${printable(key)} has a blank at its end`;
+  return `a value of ${printable(key)} has a ${/[\0\r\n]/.test(value) ? 'line break or NUL' : 'control character'}`;
 }
 
 /** What a peer made up, as it may stand in a message. */

@@ -1,10 +1,17 @@
 // HPACK (RFC 7541): the header compression of HTTP/2. Decodes everything a peer may send; encodes with the
 // static table, a small dynamic table and plain literals, so that a tunnel that repeats itself costs a byte a field.
+import {
+  DynamicTable,
+  fieldSize,
+  staticNames,
+  staticSize,
+  staticTable,
+  type HeaderField,
+  type HeaderList,
+} from './hpack-table.ts';
 import { huffmanDecode } from './huffman.ts';
 
-/** Name (lower case) and value, in order. Values are latin1. */
-export type HeaderField = readonly [name: string, value: string];
-export type HeaderList = readonly HeaderField[];
+export type { HeaderField, HeaderList };
 
 /** The compressed state of the connection is lost: the connection must end (RFC 9113, 4.3). */
 export class CompressionError extends Error {}
@@ -20,73 +27,13 @@ export class HeadersTooLarge extends Error {
   }
 }
 
-// prettier-ignore
-const staticTable: HeaderList = [
-  [':authority', ''], [':method', 'GET'], [':method', 'POST'], [':path', '/'], [':path', '/index.html'], [':scheme', 'http'],
-  [':scheme', 'https'], [':status', '200'], [':status', '204'], [':status', '206'], [':status', '304'], [':status', '400'],
-  [':status', '404'], [':status', '500'], ['accept-charset', ''], ['accept-encoding', 'gzip, deflate'], ['accept-language', ''],
-  ['accept-ranges', ''], ['accept', ''], ['access-control-allow-origin', ''], ['age', ''], ['allow', ''], ['authorization', ''],
-  ['cache-control', ''], ['content-disposition', ''], ['content-encoding', ''], ['content-language', ''], ['content-length', ''],
-  ['content-location', ''], ['content-range', ''], ['content-type', ''], ['cookie', ''], ['date', ''], ['etag', ''], ['expect', ''],
-  ['expires', ''], ['from', ''], ['host', ''], ['if-match', ''], ['if-modified-since', ''], ['if-none-match', ''], ['if-range', ''],
-  ['if-unmodified-since', ''], ['last-modified', ''], ['link', ''], ['location', ''], ['max-forwards', ''], ['proxy-authenticate', ''],
-  ['proxy-authorization', ''], ['range', ''], ['referer', ''], ['refresh', ''], ['retry-after', ''], ['server', ''], ['set-cookie', ''],
-  ['strict-transport-security', ''], ['transfer-encoding', ''], ['user-agent', ''], ['vary', ''], ['via', ''], ['www-authenticate', ''],
-];
-const staticSize = staticTable.length;
-
-const fieldSize = (name: string, value: string): number => name.length + value.length + 32;
-
-/** The dynamic table, newest first. Sizes as RFC 7541, 4.1 counts them. */
-class DynamicTable {
-  readonly #fields: HeaderField[] = [];
-  #size = 0;
-  limit: number;
-
-  constructor(limit: number) {
-    this.limit = limit;
-  }
-
-  get length(): number {
-    return this.#fields.length;
-  }
-
-  at(index: number): HeaderField | undefined {
-    return this.#fields[index];
-  }
-
-  find(name: string, value: string): number {
-    return this.#fields.findIndex((field) => field[0] === name && field[1] === value);
-  }
-
-  add(name: string, value: string): void {
-    const size = fieldSize(name, value);
-    this.#evict(this.limit - size);
-    if (size > this.limit) return;
-    this.#fields.unshift([name, value]);
-    this.#size += size;
-  }
-
-  resize(limit: number): void {
-    this.limit = limit;
-    this.#evict(limit);
-  }
-
-  #evict(room: number): void {
-    while (this.#size > Math.max(0, room)) {
-      const [name, value] = this.#fields.pop() as HeaderField;
-      this.#size -= fieldSize(name, value);
-    }
-  }
-}
-
-const nothing = new Uint8Array(0);
+const nothing = Buffer.alloc(0);
 
 export class HpackDecoder {
   readonly #table: DynamicTable;
   readonly #tableLimit: number;
   readonly #listLimit: number;
-  #bytes: Uint8Array = nothing;
+  #bytes: Buffer = nothing;
   #at = 0;
 
   /** @param listLimit largest header list, counted as SETTINGS_MAX_HEADER_LIST_SIZE counts it */
@@ -98,7 +45,7 @@ export class HpackDecoder {
 
   /** One whole header block. Throws HeadersTooLarge; or CompressionError, after which the decoder is of no use. */
   decode(block: Uint8Array): HeaderList {
-    this.#bytes = block;
+    this.#bytes = Buffer.isBuffer(block) ? block : Buffer.from(block.buffer, block.byteOffset, block.length);
     this.#at = 0;
     try {
       return this.#fields(block.length);
@@ -119,7 +66,7 @@ export class HpackDecoder {
         field = this.#field(this.#integer(7));
       } else if (first >= 0x40) {
         field = this.#literal(6);
-        this.#table.add(field[0], field[1]);
+        this.#table.add(field);
       } else if (first >= 0x20) {
         const limit = this.#integer(5);
         if (begun) throw new CompressionError('table size update after a field');
@@ -169,10 +116,10 @@ export class HpackDecoder {
     const length = this.#integer(7);
     const end = this.#at + length;
     if (end > this.#bytes.length) throw new CompressionError('string runs past the end of the block');
-    const raw = this.#bytes.subarray(this.#at, end);
+    const start = this.#at;
     this.#at = end;
-    if (!huffman) return Buffer.from(raw.buffer, raw.byteOffset, raw.length).toString('latin1');
-    const decoded = huffmanDecode(raw);
+    if (!huffman) return this.#bytes.toString('latin1', start, end);
+    const decoded = huffmanDecode(this.#bytes.subarray(start, end));
     if (decoded === undefined) throw new CompressionError('string has an invalid Huffman code');
     return decoded.toString('latin1');
   }
@@ -184,15 +131,16 @@ export class HpackDecoder {
   }
 }
 
-const staticNames = new Map<string, number>();
-const staticFields = new Map<string, number>();
-staticTable.forEach(([name, value], i) => {
-  if (!staticNames.has(name)) staticNames.set(name, i + 1);
-  if (value !== '') staticFields.set(`${name}\0${value}`, i + 1);
-});
-
-/** A header that differs at every request is not worth a place in the table. */
-const neverIndexed = new Set(['traceparent', 'forwarded', ':authority']);
+/**
+ * What differs at every request is not worth a place in the table; and what is secret must not be guessed by filling
+ * the table (RFC 7541, 7.1): `secret` is also to be so wherever it goes on.
+ */
+const neverIndexed = new Set(
+  `traceparent tracestate b3 x-b3-traceid x-b3-spanid x-b3-parentspanid x-request-id forwarded x-forwarded-for
+  :authority :path content-length content-range date age etag expires last-modified if-modified-since if-none-match
+  location grpc-timeout grpc-message x-envoy-upstream-service-time`.split(/\s+/),
+);
+const secret = new Set(['authorization', 'proxy-authorization', 'cookie', 'set-cookie']);
 
 const largestTable = 4096;
 
@@ -223,7 +171,7 @@ export class HpackEncoder {
       this.#resize(this.#pendingLimit);
       this.#pendingLimit = undefined;
     }
-    for (const [name, value] of fields) this.#encodeField(name, value);
+    for (const field of fields) this.#encodeField(field);
     return this.#out.subarray(0, this.#length);
   }
 
@@ -232,26 +180,27 @@ export class HpackEncoder {
     this.#integer(0x20, 5, limit);
   }
 
-  #encodeField(name: string, value: string): void {
-    const known = staticFields.get(`${name}\0${value}`);
-    if (known !== undefined) {
-      this.#integer(0x80, 7, known);
+  #encodeField(field: HeaderField): void {
+    const [name, value] = field;
+    const known = staticNames.get(name);
+    const whole = known?.values?.get(value);
+    if (whole !== undefined) {
+      this.#integer(0x80, 7, whole);
       return;
     }
-    const indexed = this.#table.limit >= fieldSize(name, value) && !neverIndexed.has(name);
-    if (indexed) {
+    const nameIndex = known?.index ?? 0;
+    if (neverIndexed.has(name) || fieldSize(name, value) > this.#table.limit) {
+      this.#integer(0, 4, nameIndex);
+    } else if (secret.has(name)) {
+      this.#integer(0x10, 4, nameIndex);
+    } else {
       const at = this.#table.find(name, value);
       if (at >= 0) {
         this.#integer(0x80, 7, staticSize + 1 + at);
         return;
       }
-    }
-    const nameIndex = staticNames.get(name) ?? 0;
-    if (indexed) {
       this.#integer(0x40, 6, nameIndex);
-      this.#table.add(name, value);
-    } else {
-      this.#integer(0, 4, nameIndex);
+      this.#table.add(field);
     }
     if (nameIndex === 0) this.#string(name);
     this.#string(value);

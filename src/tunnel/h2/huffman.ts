@@ -41,30 +41,53 @@ function buildTree(): Int16Array {
   return Int16Array.from(nodes);
 }
 
+/** Nodes by their number in `steps`: a node that a code passes through has one. */
+const nodeCount = tree.length / 2;
+/** What a step of four bits from a node does: the node where it ends, and the symbol that it met, if any. */
+const emits = 0x100;
+const fails = 0x200;
+const steps: Uint32Array = buildSteps();
+/** Nodes where a string may end: less than a byte of ones from the last symbol (RFC 7541, 5.2). */
+const mayEnd: Uint8Array = new Uint8Array(nodeCount);
+for (let node = 0, depth = 0; depth < 8; depth++) {
+  mayEnd[node] = 1;
+  node = tree[2 * node + 1] as number;
+}
+
+function buildSteps(): Uint32Array {
+  const table = new Uint32Array(nodeCount * 16);
+  for (let start = 0; start < nodeCount; start++)
+    for (let nibble = 0; nibble < 16; nibble++) {
+      let node = start;
+      let step = 0;
+      for (let bit = 3; bit >= 0; bit--) {
+        const next = tree[2 * node + ((nibble >>> bit) & 1)] as number;
+        if (next >= 0) {
+          node = next;
+          continue;
+        }
+        const symbol = -1 - next;
+        step |= symbol === endOfString ? fails : emits | (symbol << 16);
+        node = 0;
+      }
+      table[start * 16 + nibble] = step | node;
+    }
+  return table;
+}
+
 /** Decodes to one byte per symbol. Undefined if the padding or a code is not valid (RFC 7541, 5.2). */
 export function huffmanDecode(bytes: Uint8Array): Buffer | undefined {
   const out = Buffer.allocUnsafe(Math.floor((bytes.length * 8) / 5));
   let length = 0;
   let node = 0;
-  let depth = 0;
-  let ones = true;
-  for (const byte of bytes) {
-    for (let bit = 7; bit >= 0; bit--) {
-      const one = (byte >>> bit) & 1;
-      ones = ones && one === 1;
-      depth++;
-      const next = tree[2 * node + one] as number;
-      if (next >= 0) {
-        node = next;
-        continue;
-      }
-      const symbol = -1 - next;
-      if (symbol === endOfString) return undefined;
-      out[length++] = symbol;
-      node = 0;
-      depth = 0;
-      ones = true;
-    }
+  for (let i = 0; i < bytes.length; i++) {
+    const byte = bytes[i] as number;
+    const high = steps[node * 16 + (byte >>> 4)] as number;
+    if ((high & emits) !== 0) out[length++] = high >>> 16;
+    const low = steps[(high & 0xff) * 16 + (byte & 15)] as number;
+    if ((low & emits) !== 0) out[length++] = low >>> 16;
+    if (((high | low) & fails) !== 0) return undefined;
+    node = low & 0xff;
   }
-  return depth < 8 && ones ? out.subarray(0, length) : undefined;
+  return mayEnd[node] === 1 ? out.subarray(0, length) : undefined;
 }
