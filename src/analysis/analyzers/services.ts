@@ -43,6 +43,12 @@ function services(model: MeshModel, report: Report): void {
   }
 }
 
+/** It refers to a Secret or ConfigMap, and none were given: whether it is there is not known. */
+function isOutside(field: string, model: MeshModel): boolean {
+  if (field.endsWith('.credentialName')) return model.all('Secret').length === 0;
+  return field === 'spec.moduleFrom' && model.all('ConfigMap').length === 0;
+}
+
 /** Problems that translation tells of kinds that have no analyzer of their own. */
 function problems(model: MeshModel, report: Report): void {
   for (const [origin, list] of model.problems) {
@@ -50,7 +56,7 @@ function problems(model: MeshModel, report: Report): void {
     if (document === undefined || ['AuthorizationPolicy', 'PeerAuthentication'].includes(document.kind))
       continue;
     for (const { field, reason } of list)
-      if (field !== 'waypoint' && !reason.includes('belongs to another'))
+      if (field !== 'waypoint' && !reason.includes('belongs to another') && !isOutside(field, model))
         report('AUR0601', document, field, `${field}: ${reason}`);
   }
 }
