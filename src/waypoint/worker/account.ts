@@ -6,6 +6,7 @@ import {
   type HttpExchangeRecord,
   type HttpMetrics,
   type TcpConnectionRecord,
+  type TcpCounter,
 } from '#/telemetry/index.ts';
 import type { MirrorView } from '#/state/index.ts';
 import type { TargetConfig } from './config/target-config.ts';
@@ -125,16 +126,30 @@ export class Account {
           ? undefined
           : upstreamClusterName(target.port, 'tcp', target.service.hostname),
     });
+    let counter: TcpCounter | undefined;
+    let received = 0;
+    let sent = 0;
+    const count = (nowReceived: number, nowSent: number): void => {
+      counter?.received(nowReceived - received);
+      counter?.sent(nowSent - sent);
+      received = nowReceived;
+      sent = nowSent;
+    };
+    const open = (outcome: TcpOutcome | undefined, endpoint?: ChosenEndpoint): void => {
+      if (counter === undefined && config.telemetry.metrics.enabled)
+        counter = metrics.tcpOpened(
+          { ...record(outcome), ...(endpoint === undefined ? {} : this.#common(target, facts, endpoint)) },
+          config.metricPlan,
+        );
+    };
     return {
+      connected: (endpoint) => open(undefined, endpoint),
+      progress: count,
       closed: (outcome) => {
-        const whole = record(outcome);
-        if (config.telemetry.metrics.enabled) {
-          const counter = metrics.tcpOpened(whole, config.metricPlan);
-          counter.received(outcome.received);
-          counter.sent(outcome.sent);
-          counter.closed(outcome.flags);
-        }
-        config.accessLogs.log(whole, write);
+        open(outcome);
+        count(outcome.received, outcome.sent);
+        counter?.closed(outcome.flags);
+        config.accessLogs.log(record(outcome), write);
       },
     };
   }

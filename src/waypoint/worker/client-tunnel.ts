@@ -44,10 +44,10 @@ export class ClientTunnels {
       return;
     }
     const { self, view } = this.#context;
-    let found = resolveTarget(request.authority, self, view);
+    let found = resolveTarget(request.authority, peer.address.ip, self, view);
     for (let round = 0; round < rounds && found.kind === 'needs'; round++) {
       await lookUp(this.#context, found.keys);
-      found = resolveTarget(request.authority, self, view);
+      found = resolveTarget(request.authority, peer.address.ip, self, view);
     }
     if (request.held.stream.gone) return;
     if (found.kind === 'needs') this.#refuse(peer, request, 503, 'the control plane does not answer');

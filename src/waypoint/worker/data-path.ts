@@ -160,6 +160,7 @@ export class DataPath {
   }
 
   report(): WorkerReport {
+    this.#tcp.account();
     return {
       traffic: this.#metrics.drain(),
       connections: this.#tunnels.open,

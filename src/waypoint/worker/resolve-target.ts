@@ -5,6 +5,7 @@ import {
   destinationKey,
   hostnameKey,
   nameKey,
+  peerKey,
   serviceKey,
   virtualAddresses,
   type AppProtocol,
@@ -50,14 +51,21 @@ const refuse = (status: 400 | 404 | 503, reason: string): ResolvedTarget => ({
   reason,
 });
 
-export function resolveTarget(authority: string, self: WaypointSelf, view: MeshView): ResolvedTarget {
+/** `peer`: whose workload must be known as well, for what is told of the traffic. */
+export function resolveTarget(
+  authority: string,
+  peer: Ip,
+  self: WaypointSelf,
+  view: MeshView,
+): ResolvedTarget {
   const parts = parseHostPort(authority);
   if (parts === undefined || parts.port === 0)
     return refuse(400, `no valid authority pseudo header: ${authority}`);
   const { port } = parts;
   const ip = parseIp(parts.host);
-  const own = ownKeys(self, view);
-  if (own.length > 0) return { kind: 'needs', keys: own };
+  // Bindings may name the waypoint by the address of its Service, which then has to be known.
+  const first = [hostnameKey(self.hostname), peerKey(self.network, peer)].filter((key) => !view.knows(key));
+  if (first.length > 0) return { kind: 'needs', keys: first };
   if (ip === undefined) {
     const hostname = parts.host.toLowerCase();
     const missing = [hostnameKey(hostname), nameKey(hostname)].filter((key) => !view.knows(key));
@@ -78,11 +86,6 @@ export function resolveTarget(authority: string, self: WaypointSelf, view: MeshV
   const service = view.serviceByAddress(self.network, ip);
   if (service === undefined) return refuse(404, `no service and no workload has the address ${ip}`);
   return serviceTarget(service, { ip, port }, self, view);
-}
-
-/** Bindings may name the waypoint by the address of its Service, which then has to be known. */
-function ownKeys({ hostname }: WaypointSelf, view: MeshView): MeshKey[] {
-  return [hostnameKey(hostname)].filter((key) => !view.knows(key));
 }
 
 function isSelf(gateway: GatewayAddress | undefined, self: WaypointSelf, view: MeshView): boolean {

@@ -27,6 +27,10 @@ export interface TcpOutcome {
 }
 
 export interface TcpAccount {
+  /** Bytes flow to this endpoint from now on. */
+  connected(endpoint: ChosenEndpoint): void;
+  /** So many bytes so far. */
+  progress(received: number, sent: number): void;
   /** Once, when the connection is over. */
   closed(outcome: TcpOutcome): void;
 }
@@ -50,7 +54,7 @@ interface Refusal {
 
 export class TcpRelays {
   readonly #options: TcpRelayOptions;
-  readonly #joined = new Set<Joined>();
+  readonly #joined = new Map<Joined, TcpAccount>();
 
   constructor(options: TcpRelayOptions) {
     this.#options = options;
@@ -69,7 +73,7 @@ export class TcpRelays {
     this.#connect(
       target,
       facts,
-      (channel, finish) => {
+      (channel, finish, account) => {
         if (over || request.held.stream.gone) {
           channel.reset(h2Error.cancel);
           finish({
@@ -82,7 +86,7 @@ export class TcpRelays {
           return;
         }
         request.held.open([], () => {
-          this.#join(request.held.stream, channel, finish);
+          this.#join(request.held.stream, channel, finish, account);
           return request.held.stream.sink as NonNullable<typeof request.held.stream.sink>;
         });
       },
@@ -103,7 +107,7 @@ export class TcpRelays {
     this.#connect(
       target,
       facts,
-      (channel, finish) => {
+      (channel, finish, account) => {
         if (gone) {
           channel.reset(h2Error.cancel);
           finish({
@@ -115,13 +119,13 @@ export class TcpRelays {
           });
           return;
         }
-        early.handOver(() => this.#join(client, channel, finish));
+        early.handOver(() => this.#join(client, channel, finish, account));
       },
       () => client.reset(h2Error.connectError),
     );
   }
 
-  #join(client: ByteChannel, server: ByteChannel, finish: (end: End) => void): void {
+  #join(client: ByteChannel, server: ByteChannel, finish: (end: End) => void, account: TcpAccount): void {
     const joined = joinChannels(client, server, ({ forth, back, failure }) => {
       this.#joined.delete(joined);
       finish({
@@ -132,13 +136,13 @@ export class TcpRelays {
         failure: failure?.message,
       });
     });
-    this.#joined.add(joined);
+    this.#joined.set(joined, account);
   }
 
   #connect(
     target: Target,
     facts: ConnectionFacts,
-    connected: (channel: ByteChannel, finish: (end: End) => void) => void,
+    connected: (channel: ByteChannel, finish: (end: End) => void, account: TcpAccount) => void,
     refused: (refusal: Refusal) => void,
   ): void {
     const { context, clusters, opened } = this.#options;
@@ -218,14 +222,20 @@ export class TcpRelays {
           });
           return;
         }
-        connected(channel, finish);
+        account.connected(picked);
+        connected(channel, finish, account);
       });
     });
   }
 
+  /** Counts what has flowed so far. */
+  account(): void {
+    for (const [joined, account] of this.#joined) account.progress(joined.forth, joined.back);
+  }
+
   /** Ends what is open. */
   abort(): void {
-    for (const joined of this.#joined) joined.abort();
+    for (const joined of this.#joined.keys()) joined.abort();
   }
 }
 
