@@ -180,6 +180,27 @@ test('an early answer: a small rest is read and thrown away, a large one ends th
   assert.equal(server.channel.credited, server.channel.sent);
 });
 
+test('the rest of a request that is not wanted has a limit of time', async () => {
+  const server = new Server({ headTimeoutMs: 1000 });
+  server.channel.send(`${post('Content-Length: 6\r\n')}abc`);
+  server.last.exchange.respond(ok(), true);
+  await turn();
+  server.clock.advance(999);
+  await turn();
+  assert.equal(server.channel.ends, 0);
+  server.clock.advance(1);
+  await turn();
+  assert.equal(server.channel.ends, 1);
+
+  const whole = new Server({ headTimeoutMs: 1000 });
+  whole.channel.send(`${post('Content-Length: 6\r\n')}abc`);
+  whole.last.exchange.respond(ok(), true);
+  whole.channel.send('def');
+  whole.clock.advance(5000);
+  await turn();
+  assert.equal(whole.channel.ends, 0, 'not once it has come');
+});
+
 test('chunks without end after an early answer end the connection', async () => {
   const server = new Server();
   server.channel.send(post('Transfer-Encoding: chunked\r\n'));

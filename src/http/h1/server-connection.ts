@@ -333,6 +333,8 @@ class H1ServerConnection implements ServerConnection, ByteSink, ExchangeOwner {
     else if (this.#state === 'body' && exchange.keepAlive && this.#body.known <= maxDrainBytes) {
       this.#state = 'drain';
       this.#thrownAway = 0;
+      // The client has its answer, and must not keep the connection by sending the rest for ever.
+      this.#timer.start(this.#limits.headTimeoutMs, () => this.#close());
     } else this.#close();
   }
 
@@ -356,6 +358,7 @@ class H1ServerConnection implements ServerConnection, ByteSink, ExchangeOwner {
   // Endings.
 
   #nextRequest(): void {
+    this.#timer.stop();
     this.#state = 'head';
     if (this.#draining || (this.#remoteEnded && this.#held.bytes === 0)) {
       this.#close();
