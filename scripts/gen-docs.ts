@@ -1,6 +1,8 @@
-// Writes the pages that are made from the code. `--check` only compares, and fails if one is out of date.
+// Writes the pages and manifests that are made from the code. `--check` only compares, and fails if one is out of date.
 import { readFileSync, writeFileSync } from 'node:fs';
+import { stringify } from 'yaml';
 import { findingRegistry } from '#/analysis/index.ts';
+import { defaultDefinitions } from '#/apiserver/index.ts';
 import { errorRegistry } from '#/errors/index.ts';
 
 const row = (cells: readonly string[]): string => `| ${cells.join(' | ')} |`;
@@ -41,7 +43,20 @@ ${rows.join('\n')}
 `;
 }
 
-const pages = { 'docs/errors.md': errorsPage, 'docs/analyze.md': analyzePage };
+/** The kinds of our own, for a cluster that has not got them. Those of Istio and the Gateway API come from their releases. */
+export function ownDefinitions(): string {
+  const own = defaultDefinitions().filter(({ metadata }) => metadata.name.endsWith('.aura.io'));
+  const head = '# Made from src/apiserver/crd by `node scripts/gen-docs.ts`.\n';
+  return (
+    head + own.map((definition) => stringify(definition, { aliasDuplicateObjects: false })).join('---\n')
+  );
+}
+
+const pages = {
+  'docs/errors.md': errorsPage,
+  'docs/analyze.md': analyzePage,
+  'deploy/aura-crds.yaml': ownDefinitions,
+};
 
 if (import.meta.main) {
   const check = process.argv.includes('--check');
