@@ -13,6 +13,7 @@ import {
 import { errorText } from '#/errors/index.ts';
 import {
   authorizationPolicies,
+  configMaps,
   defineResource,
   destinationRules,
   endpointSlices,
@@ -39,10 +40,21 @@ import {
   deployments,
   statefulSets,
   daemonSets,
+  extensions,
+  tcpRoutes,
+  telemetries,
+  tlsRoutes,
+  trafficPolicies,
   type KubeObject,
   type Resource,
 } from '#/kube/index.ts';
-import { defaultSettings, type MeshSettings, type SourceObject } from '#/translate/index.ts';
+import {
+  defaultSettings,
+  type Kind,
+  type KindOnDemand,
+  type MeshSettings,
+  type SourceObject,
+} from '#/translate/index.ts';
 
 export interface SourceFlags {
   readonly filename?: readonly string[];
@@ -154,19 +166,32 @@ export function connect(flags: Pick<SourceFlags, 'kubeconfig' | 'context'>, comm
   });
 }
 
-const meshKinds: readonly Resource<KubeObject>[] = [
-  namespaces,
-  nodes,
-  services,
-  pods,
-  endpointSlices,
-  gatewayClasses,
-  gateways,
-  serviceEntries,
-  workloadEntries,
-  authorizationPolicies,
-  peerAuthentications,
-];
+/** A resource for each kind that translation reads, so that a new kind cannot be forgotten here. */
+const byKind: Readonly<Record<Exclude<Kind, KindOnDemand>, Resource<KubeObject>>> = {
+  Namespace: namespaces,
+  Node: nodes,
+  Service: services,
+  Pod: pods,
+  EndpointSlice: endpointSlices,
+  GatewayClass: gatewayClasses,
+  Gateway: gateways,
+  ServiceEntry: serviceEntries,
+  WorkloadEntry: workloadEntries,
+  AuthorizationPolicy: authorizationPolicies,
+  PeerAuthentication: peerAuthentications,
+  RequestAuthentication: requestAuthentications,
+  HTTPRoute: httpRoutes,
+  GRPCRoute: grpcRoutes,
+  TCPRoute: tcpRoutes,
+  TLSRoute: tlsRoutes,
+  VirtualService: virtualServices,
+  DestinationRule: destinationRules,
+  Telemetry: telemetries,
+  TrafficPolicy: trafficPolicies,
+  Extension: extensions,
+};
+
+const meshKinds = Object.values(byKind);
 
 /** What analysis looks at beside what the mesh is made from. */
 const otherKinds: readonly Resource<KubeObject>[] = [
@@ -175,18 +200,16 @@ const otherKinds: readonly Resource<KubeObject>[] = [
   statefulSets,
   daemonSets,
   defineResource('networking.k8s.io/v1', 'networkpolicies', 'NetworkPolicy'),
-  virtualServices,
-  destinationRules,
   sidecars,
   envoyFilters,
   wasmPlugins,
-  requestAuthentications,
-  httpRoutes,
-  grpcRoutes,
 ];
 
+/** What is asked of an API. */
+type Reader = Pick<KubeClient, 'listAll' | 'find'>;
+
 async function listed(
-  client: KubeClient,
+  client: Reader,
   resource: Resource<KubeObject>,
   missing: string[],
 ): Promise<readonly SourceDocument[]> {
@@ -204,10 +227,44 @@ async function listed(
   }
 }
 
+/** The ConfigMaps that Extensions have their modules in. There may be thousands of others, which nobody needs. */
+async function modules(
+  client: Reader,
+  documents: readonly SourceDocument[],
+  missing: string[],
+): Promise<readonly SourceDocument[]> {
+  const wanted = new Map<string, { readonly namespace: string; readonly name: string }>();
+  for (const { kind, namespace, object } of documents) {
+    if (kind !== 'Extension') continue;
+    const spec = object.spec as { moduleFrom?: { configMapKeyRef?: { name?: unknown } } } | undefined;
+    const name = spec?.moduleFrom?.configMapKeyRef?.name;
+    if (typeof name === 'string') wanted.set(`${namespace}/${name}`, { namespace, name });
+  }
+  const found = await Promise.all(
+    [...wanted.values()].map(async ({ namespace, name }) => {
+      try {
+        return await client.find(configMaps, namespace, name);
+      } catch (error) {
+        if (!(error instanceof KubeError) || error.code !== 403) throw error;
+        missing.push(`ConfigMap ${namespace}/${name}: ${errorText(error)}`);
+        return undefined;
+      }
+    }),
+  );
+  return found
+    .filter((map) => map !== undefined)
+    .map((map) => objectDocument(map as SourceObject, configMaps.kind));
+}
+
 /** All objects of the mesh; with `everything`, those that only analysis looks at, too. */
-export async function liveObjects(client: KubeClient, everything: boolean): Promise<Objects> {
+export async function liveObjects(client: Reader, everything: boolean): Promise<Objects> {
   const missing: string[] = [];
   const wanted = everything ? [...meshKinds, ...otherKinds] : meshKinds;
   const lists = await Promise.all(wanted.map((resource) => listed(client, resource, missing)));
-  return { documents: lists.flat(), unreadable: [], missing };
+  const documents = lists.flat();
+  return {
+    documents: [...documents, ...(await modules(client, documents, missing))],
+    unreadable: [],
+    missing,
+  };
 }

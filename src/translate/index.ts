@@ -5,7 +5,15 @@ export type { AuthorizationPolicyFacts } from './authorization-policy.ts';
 export { canMatch, convertRules, type ConvertedRules, type RulesContext } from './authorization-rules.ts';
 export type { TargetRef } from './authorization-policy.ts';
 export type { GatewayFacts } from './gateway.ts';
-export { marksOf, kinds, readFacts, type FactsByKind, type Kind, type KindOnDemand } from './kinds.ts';
+export {
+  marksOf,
+  kinds,
+  kindsOnDemand,
+  readFacts,
+  type FactsByKind,
+  type Kind,
+  type KindOnDemand,
+} from './kinds.ts';
 export type { Lookup } from './lookup.ts';
 export { NetworkMerge, type ClusterSink } from './network-merge.ts';
 export { MeshIndex, type MeshOutput, type Origin, type RecordTable } from './mesh-index.ts';
