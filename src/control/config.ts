@@ -51,6 +51,7 @@ export interface ControlPlaneConfig {
     readonly requestsPerSecond: number;
   };
   readonly xds: {
+    readonly debounceFirstMs: number;
     readonly debounceAfterMs: number;
     readonly debounceMaxMs: number;
     readonly identityCheck: boolean;
@@ -239,6 +240,7 @@ export function parseControlPlaneConfig(env: Environment, flags: ControlPlaneFla
       requestsPerSecond: read.number('AURA_CA_REQUESTS_PER_SECOND', 100),
     },
     xds: {
+      debounceFirstMs: read.duration('AURA_DEBOUNCE_FIRST', 10),
       debounceAfterMs: read.duration('PILOT_DEBOUNCE_AFTER', 100),
       debounceMaxMs: read.duration('PILOT_DEBOUNCE_MAX', 10_000),
       identityCheck: read.boolean('PILOT_ENABLE_XDS_IDENTITY_CHECK', true),

@@ -120,7 +120,11 @@ export class ProxyServers implements AsyncDisposable {
         return name === '' ? [] : [nodeGroup(name)];
       },
       identifier: this.#identifier(),
-      debounce: { afterMs: config.xds.debounceAfterMs, maxMs: config.xds.debounceMaxMs },
+      debounce: {
+        firstMs: config.xds.debounceFirstMs,
+        afterMs: config.xds.debounceAfterMs,
+        maxMs: config.xds.debounceMaxMs,
+      },
       maxConnections: config.xds.maxConnections,
       log,
       clock,

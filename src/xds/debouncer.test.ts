@@ -53,4 +53,27 @@ suite('a burst of events', () => {
     clock.advance(1000);
     assert.deepEqual(runs, []);
   });
+
+  test('after a time of quiet its first event runs soon, the rest together', () => {
+    const clock = new ManualClock();
+    const runs: number[] = [];
+    const options = { afterMs: 100, maxMs: 1000, firstMs: 10 };
+    const debouncer = new Debouncer(options, clock, () => runs.push(clock.now()));
+    debouncer.touch();
+    clock.advance(5);
+    debouncer.touch();
+    clock.advance(5);
+    assert.deepEqual(runs, [10], 'with what came meanwhile');
+    debouncer.touch();
+    clock.advance(60);
+    debouncer.touch();
+    clock.advance(99);
+    assert.deepEqual(runs, [10]);
+    clock.advance(1);
+    assert.deepEqual(runs, [10, 170]);
+    clock.advance(100);
+    debouncer.touch();
+    clock.advance(10);
+    assert.deepEqual(runs, [10, 170, 280]);
+  });
 });

@@ -6,13 +6,20 @@ export interface DebounceOptions {
   readonly afterMs: number;
   /** Run at the latest so long after the first event. */
   readonly maxMs: number;
+  /**
+   * The first event after a time of quiet (`afterMs` without an event or a run) waits only so long: a single change is
+   * live at once, and a burst costs one run more. Default: as any other.
+   */
+  readonly firstMs?: number;
 }
 
 export class Debouncer implements Disposable {
   readonly #options: DebounceOptions;
   readonly #clock: Clock;
   readonly #run: () => void;
-  #burst: { first: number; last: number; timer: Disposable } | undefined;
+  #burst: { first: number; last: number; timer: Disposable; readonly prompt: boolean } | undefined;
+  /** Of the last run. */
+  #ranAt = Number.NEGATIVE_INFINITY;
 
   constructor(options: DebounceOptions, clock: Clock, run: () => void) {
     this.#options = options;
@@ -27,14 +34,17 @@ export class Debouncer implements Disposable {
       this.#burst.last = now;
       return;
     }
-    const { afterMs, maxMs } = this.#options;
-    this.#burst = { first: now, last: now, timer: this.#arm(Math.min(afterMs, maxMs)) };
+    const { afterMs, maxMs, firstMs } = this.#options;
+    const prompt = firstMs !== undefined && now - this.#ranAt >= afterMs;
+    const wait = prompt ? Math.min(firstMs, afterMs) : afterMs;
+    this.#burst = { first: now, last: now, timer: this.#arm(Math.min(wait, maxMs)), prompt };
   }
 
   /** Runs now if anything is waiting. */
   flush(): void {
     if (this.#burst === undefined) return;
     this.#cancel();
+    this.#ranAt = this.#clock.now();
     this.#run();
   }
 
@@ -56,7 +66,7 @@ export class Debouncer implements Disposable {
     if (burst === undefined) return;
     const now = this.#clock.now();
     const { afterMs, maxMs } = this.#options;
-    const left = Math.min(burst.last + afterMs, burst.first + maxMs) - now;
+    const left = burst.prompt ? 0 : Math.min(burst.last + afterMs, burst.first + maxMs) - now;
     if (left > 0) burst.timer = this.#arm(left);
     else this.flush();
   }
