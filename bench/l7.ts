@@ -5,6 +5,7 @@ import { tmpdir } from 'node:os';
 import { join, resolve } from 'node:path';
 import { parseArgs } from 'node:util';
 import { stringify } from 'yaml';
+import { httpRoutes, KubeClient } from '#/kube/index.ts';
 import { BenchLab } from './bench-lab.ts';
 import { median } from './figures.ts';
 
@@ -159,6 +160,38 @@ class Bench {
     return { load, microseconds: ((this.waypointCpu() - before) / load.total) * 1e6 };
   }
 
+  /** From the change of a route in the API to its first effect on a request, milliseconds. */
+  async timeToLive(index: number): Promise<number> {
+    const name = `route-${index}`;
+    const watching = this.#lab.exec('bench-waypoint', 'client', [
+      process.execPath,
+      resolve(import.meta.dirname, 'watch-route.ts'),
+      this.#addresses.get('waypoint') as string,
+      String(ports.http1),
+      `/${name}`,
+      'x-route',
+    ]);
+    // The program has to start, and to ask for the first time.
+    await new Promise((done) => setTimeout(done, 2000));
+    using client = KubeClient.fromKubeconfig(join(this.#lab.home, 'kubeconfig'), { userAgent: 'aura-bench' });
+    const changedAt = Date.now();
+    await client.patch(
+      httpRoutes,
+      'bench-waypoint',
+      name,
+      [
+        {
+          op: 'replace',
+          path: '/spec/rules/0/filters/0/responseHeaderModifier/set/0/value',
+          value: `changed-${changedAt}`,
+        },
+      ],
+      'json',
+    );
+    const seenAt = Number((await watching).trim().split('\n').at(-1));
+    return seenAt - changedAt;
+  }
+
   async apply(objects: readonly unknown[]): Promise<void> {
     const file = join(this.#lab.home, 'objects.yaml');
     writeFileSync(file, objects.map((object) => stringify(object)).join('---\n'));
@@ -222,6 +255,7 @@ export async function run(args: readonly string[]): Promise<void> {
       rounds: { type: 'string', default: '3' },
       seconds: { type: 'string', default: '4' },
       objects: { type: 'string', default: '1000' },
+      routes: { type: 'string', default: '5000' },
       /** A shell command that serves port 8080 and passes to $TARGET (host:port), for comparison. */
       peer: { type: 'string' },
       json: { type: 'string' },
@@ -305,6 +339,21 @@ export async function run(args: readonly string[]): Promise<void> {
     lines.push({
       name: `HTTP/1.1, 32 connections, ${many} of each`,
       values: { 'requests/s': load.perSecond, 'µs-CPU': microseconds },
+    });
+    const before = bench.waypointRss();
+    const more = Number(values.routes);
+    say(`${more} routes`);
+    await bench.apply(Array.from({ length: more - many }, (_, i) => route(many + i)));
+    await new Promise((done) => setTimeout(done, 5000));
+    const live: number[] = [];
+    for (let i = 0; i < 5; i++) live.push(await bench.timeToLive(many + 10 * i));
+    lines.push({
+      name: `with ${more} routes: a changed one is live`,
+      values: {
+        'median-ms': median(live),
+        'most-ms': Math.max(...live),
+        'RSS-KiB-a-route': (bench.waypointRss() - before) / 1024 / (more - many),
+      },
     });
     print(lines);
     if (values.json !== undefined) writeFileSync(values.json, `${JSON.stringify(lines, undefined, 2)}\n`);
