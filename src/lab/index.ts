@@ -10,6 +10,7 @@ export {
   bookServices,
 } from './sample-app/bookinfo.ts';
 export { startEcho, type EchoApp, type EchoOptions } from './sample-app/echo.ts';
+export type { EchoReport } from './sample-app/http-echo.ts';
 export { startHttpbin, type HttpbinOptions } from './sample-app/httpbin.ts';
 export {
   type LabConfig,
