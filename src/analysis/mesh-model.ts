@@ -11,14 +11,17 @@ import {
   type Kind,
   type MeshRecord,
   type MeshSettings,
+  type ParentStatus,
   type Problem,
   type WantedCondition,
+  type WaypointRecord,
 } from '#/translate/index.ts';
 import type { Policy, Service, Workload } from '#/model/index.ts';
 import { withAssumptions } from './assume.ts';
 import { documentKey, keyOf, placeOf, type Place, type SourceDocument } from './document.ts';
 import { labels, type Labels } from './fields.ts';
 import { annotations, type Eligibility, type Enrolment } from './names.ts';
+import { WaypointConfig } from './waypoint-config.ts';
 
 export interface MeshInput {
   readonly documents: readonly SourceDocument[];
@@ -44,6 +47,11 @@ export class MeshModel {
   readonly duplicates: SourceDocument[] = [];
   readonly conditions = new Map<string, readonly WantedCondition[]>();
   readonly problems = new Map<string, readonly Problem[]>();
+  /** Of routes: what their status says of each parent. */
+  readonly parents = new Map<string, readonly ParentStatus[]>();
+  /** What waypoints are told, by name on the wire. */
+  readonly waypointRecords = new Map<string, WaypointRecord>();
+  readonly #configs = new Map<string, WaypointConfig>();
   readonly #byKind = new Map<string, SourceDocument[]>();
 
   constructor(input: MeshInput) {
@@ -53,9 +61,12 @@ export class MeshModel {
     const records = new Map<string, MeshRecord>();
     const index = new MeshIndex(input.settings, {
       upsert: (record, name) => records.set(`${'kind' in record ? 'address' : 'policy'}:${name}`, record),
-      remove: (table, name) => records.delete(`${table}:${name}`),
+      upsertWaypoint: (record, name) => this.waypointRecords.set(name, record),
+      remove: (table, name) =>
+        table === 'waypoint' ? this.waypointRecords.delete(name) : records.delete(`${table}:${name}`),
       conditions: (origin, list) => this.conditions.set(`${origin.kind} ${origin.key}`, list),
       problems: (origin, list) => this.problems.set(`${origin.kind} ${origin.key}`, list),
+      parents: (origin, list) => this.parents.set(`${origin.kind} ${origin.key}`, list),
     });
     const all = input.live
       ? input.documents
@@ -85,6 +96,16 @@ export class MeshModel {
 
   get live(): boolean {
     return this.input.live;
+  }
+
+  /** What the waypoint of this Gateway (`ns/name`) does. */
+  waypointConfig(gateway: string): WaypointConfig {
+    let config = this.#configs.get(gateway);
+    if (config === undefined) {
+      config = new WaypointConfig(gateway, this.waypointRecords.values());
+      this.#configs.set(gateway, config);
+    }
+    return config;
   }
 
   /** In the order in which they were given. */

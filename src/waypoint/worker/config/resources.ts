@@ -1,8 +1,9 @@
 // What the control plane has told of L7, in one state: routes and settings as compiled tables, and what is attached to
 // services, workloads and the waypoint, looked up by target. A change that does not touch attachments leaves them be.
 import {
+  appliesTo,
   waypointResourceName,
-  type Attachment,
+  type AttachmentTarget,
   type DestinationPolicy,
   type Extension,
   type HttpPolicy,
@@ -10,7 +11,6 @@ import {
   type RequestAuthentication,
   type ServiceKey,
   type SubsetMembers,
-  type Target,
   type Telemetry,
   type TrafficPolicy,
   type WaypointMesh,
@@ -54,14 +54,6 @@ const unknownMesh: WaypointMesh = {
   connectTimeoutMs: 10_000,
   hboneIdleTimeoutMs: 3_600_000,
 };
-
-/** What attachments are looked up by. */
-export interface AttachmentTarget {
-  readonly service: ServiceKey | undefined;
-  readonly workload: string | undefined;
-  /** `ns/name` of the Gateway. */
-  readonly gateway: string;
-}
 
 export interface AttachedResources {
   readonly policies: readonly HttpPolicy[];
@@ -198,7 +190,7 @@ export class Resources {
     const trafficPolicies: TrafficPolicy[] = [];
     const extensions: Extension[] = [];
     for (const resource of this.#attached.values()) {
-      if (!applies(resource, target)) continue;
+      if (!appliesTo(resource, target)) continue;
       if (resource.kind === 'http-policy') policies.push(resource);
       else if (resource.kind === 'request-authentication') authentications.push(resource);
       else if (resource.kind === 'traffic-policy') trafficPolicies.push(resource);
@@ -215,25 +207,3 @@ export class Resources {
 
 const byName = (a: { readonly name: string }, b: { readonly name: string }): number =>
   a.name < b.name ? -1 : a.name > b.name ? 1 : 0;
-
-const namespaceOf = (key: string): string => key.slice(0, Math.max(0, key.indexOf('/')));
-
-function applies({ targets }: Attachment, target: AttachmentTarget): boolean {
-  return targets.some((one) => appliesTo(one, target));
-}
-
-function appliesTo(one: Target, { service, workload, gateway }: AttachmentTarget): boolean {
-  switch (one.kind) {
-    case 'service':
-      return one.service === service;
-    case 'workload':
-      return one.uid === workload;
-    case 'waypoint':
-      return one.gateway === gateway;
-    case 'namespace':
-      return one.namespace === (service === undefined ? namespaceOf(gateway) : namespaceOf(service));
-    case 'all-waypoints':
-    case 'mesh':
-      return true;
-  }
-}
