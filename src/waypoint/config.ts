@@ -44,6 +44,8 @@ export interface WaypointConfig {
   readonly logFormat: 'plain' | 'json';
   readonly windows: WindowSettings;
   readonly http: HttpLimits;
+  /** How long a body whose length is known may stand still before the request is answered 408. */
+  readonly bodyTimeoutMs: number;
   /** How long a connection to a port of no declared protocol may say nothing before it counts as server-first. */
   readonly detectMs: number;
   /** Connections and requests that one worker may have open. */
@@ -108,6 +110,7 @@ export function parseWaypointConfig(env: Env): WaypointConfig {
       headTimeoutMs: read.durationMs('HTTP_HEADERS_TIMEOUT', 60_000),
       idleTimeoutMs: read.durationMs('HTTP_IDLE_TIMEOUT', 3_600_000),
     },
+    bodyTimeoutMs: read.durationMs('HTTP_BODY_TIMEOUT', 60_000),
     detectMs: read.durationMs('PROTOCOL_DETECTION_TIMEOUT', 200),
     maxConnections: read.number('MAX_CONNECTIONS', 20_000, 1),
     forwardClientIdentity: read.flag('XFCC_INCLUDE_CLIENT_IDENTITY', false),

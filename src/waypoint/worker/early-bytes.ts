@@ -1,5 +1,6 @@
 // The first bytes of a channel, kept until somebody knows what they are. Bounded by the channel's window, since
-// nothing is given back while they are held.
+// nothing is given back while they are held; given back when the channel goes, since the window is also that of its
+// neighbours on the connection.
 import type { ByteChannel, ByteSink } from '#/http/index.ts';
 
 export interface EarlyHandlers {
@@ -11,7 +12,9 @@ export interface EarlyHandlers {
 export class EarlyBytes implements ByteSink {
   readonly channel: ByteChannel;
   readonly #handlers: EarlyHandlers;
-  #bytes: Buffer = Buffer.alloc(0);
+  /** Grows by doubling: a client that sends single bytes must not make us copy all of them each time. */
+  #memory: Buffer = Buffer.alloc(0);
+  #length = 0;
   #ended = false;
   /** Whoever still gives us bytes means the next sink. */
   #handedOver = false;
@@ -27,8 +30,15 @@ export class EarlyBytes implements ByteSink {
       this.channel.sink?.data(chunk);
       return;
     }
-    this.#bytes = this.#bytes.length === 0 ? Buffer.from(chunk) : Buffer.concat([this.#bytes, chunk]);
-    this.#handlers.more(this.#bytes, this.#ended);
+    const length = this.#length + chunk.length;
+    if (length > this.#memory.length) {
+      const larger = Buffer.allocUnsafe(Math.max(length, 2 * this.#memory.length));
+      this.#memory.copy(larger, 0, 0, this.#length);
+      this.#memory = larger;
+    }
+    chunk.copy(this.#memory, this.#length);
+    this.#length = length;
+    this.#handlers.more(this.#memory.subarray(0, length), this.#ended);
   }
 
   ended(): void {
@@ -37,12 +47,22 @@ export class EarlyBytes implements ByteSink {
       return;
     }
     this.#ended = true;
-    this.#handlers.more(this.#bytes, true);
+    this.#handlers.more(this.#memory.subarray(0, this.#length), true);
   }
 
-  writable(): void {}
+  writable(): void {
+    if (this.#handedOver && this.channel.sink !== this) this.channel.sink?.writable();
+  }
 
   closed(reason?: { readonly message: string }): void {
+    if (this.#handedOver) {
+      if (this.channel.sink !== this) this.channel.sink?.closed(reason);
+      return;
+    }
+    const held = this.#length;
+    this.#length = 0;
+    this.#memory = Buffer.alloc(0);
+    if (held > 0) this.channel.consumed(held);
     this.#handlers.gone(reason);
   }
 
@@ -51,9 +71,13 @@ export class EarlyBytes implements ByteSink {
     this.#handedOver = true;
     take();
     const { sink } = this.channel;
-    const bytes = this.#bytes;
-    this.#bytes = Buffer.alloc(0);
-    if (sink === undefined || sink === this) return;
+    const bytes = this.#memory.subarray(0, this.#length);
+    this.#memory = Buffer.alloc(0);
+    this.#length = 0;
+    if (sink === undefined || sink === this) {
+      if (bytes.length > 0) this.channel.consumed(bytes.length);
+      return;
+    }
     if (bytes.length > 0) sink.data(bytes);
     if (this.#ended) this.channel.sink?.ended();
   }

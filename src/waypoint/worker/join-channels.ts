@@ -52,6 +52,9 @@ class Direction implements ByteSink {
   }
 
   closed(reason?: { readonly message: string }): void {
+    // Nobody takes it any more; the window is also that of other channels on the connection.
+    this.giveBack();
+    this.opposite?.giveBack();
     if (reason === undefined && this.done && this.opposite?.done === true) return;
     this.#over(reason?.message ?? 'the connection was closed');
   }
@@ -96,6 +99,8 @@ export function joinChannels(
       return back.bytes;
     },
     abort: () => {
+      forth.giveBack();
+      back.giveBack();
       first.reset(h2Error.cancel);
       second.reset(h2Error.cancel);
       finish({ side: 'first', message: 'the connection was ended' });

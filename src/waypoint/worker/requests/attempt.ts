@@ -47,6 +47,8 @@ export class Attempt implements ResponseReceiver {
   #waiting: Disposable | undefined;
   #over = false;
   #status = 0;
+  /** Its answer has turned it into bytes both ways. */
+  switched = false;
 
   constructor(owner: AttemptOwner, plan: ForwardPlan, number: number) {
     this.#owner = owner;
@@ -55,11 +57,15 @@ export class Attempt implements ResponseReceiver {
   }
 
   start(client: ClientConnectionContext, tried: readonly ChosenEndpoint[], connectTimeoutMs: number): void {
-    this.#waiting = client.pick(this.plan, this.#owner.head, tried, (picked) => {
+    let chosen = false;
+    const waiting = client.pick(this.plan, this.#owner.head, tried, (picked) => {
+      chosen = true;
       this.#waiting = undefined;
       if ('failure' in picked) this.#fail(pickFailure(picked.failure));
       else this.#connect(picked, connectTimeoutMs);
     });
+    // Chosen on the spot, it waits for a connection now, and that is what has to be given up with the try.
+    if (!chosen) this.#waiting = waiting;
   }
 
   #connect(endpoint: ChosenEndpoint, connectTimeoutMs: number): void {
@@ -105,7 +111,10 @@ export class Attempt implements ResponseReceiver {
     if (this.#over) return;
     clearTimeout(this.#timer);
     this.#status = head.status;
-    if (ended) this.#end();
+    const { method, upgrade } = this.#owner.head;
+    this.switched =
+      upgrade !== undefined && (head.status === 101 || (method === 'CONNECT' && head.status < 300));
+    if (ended) this.done();
     this.#owner.attemptHead(this, head, ended);
   }
 
@@ -116,7 +125,8 @@ export class Attempt implements ResponseReceiver {
 
   end(trailers?: HeaderMap): void {
     if (this.#over) return;
-    this.#end();
+    // What was upgraded may still be written to.
+    if (!this.switched) this.done();
     this.#owner.attemptEnd(trailers);
   }
 
@@ -147,7 +157,9 @@ export class Attempt implements ResponseReceiver {
     );
   }
 
-  #end(): void {
+  /** It has ended in order. */
+  done(): void {
+    if (this.#over) return;
     this.#over = true;
     clearTimeout(this.#timer);
     this.endpoint?.finish({ kind: 'response', status: this.#status });

@@ -11,6 +11,7 @@ import {
 } from '#/http/index.ts';
 import type { ConnectionFacts, Destination, HttpSubject } from '#/model/index.ts';
 import { planRequest, type ForwardPlan, type RequestPlan } from '#/route/index.ts';
+import { errorText } from '#/errors/index.ts';
 import type { WorkerContext } from '../context.ts';
 import type { Target } from '../resolve-target.ts';
 import type { ChosenEndpoint, PickFailure } from '../upstream/cluster.ts';
@@ -55,7 +56,7 @@ export class ClientConnectionContext {
   serve(channel: ByteChannel, version: 'http1' | 'http2', over: () => void): void {
     const { http: limits } = this.context.config;
     const handlers: ServerHandlers = {
-      request: (exchange) => this.#request(exchange),
+      request: (exchange) => this.#serveOne(exchange),
       refused: (refusal) => this.#engine.refused(this, refusal),
       closed: over,
     };
@@ -84,6 +85,19 @@ export class ClientConnectionContext {
     return this.#config.connectTimeoutMs;
   }
 
+  /** One request that cannot be judged must cost itself and nothing beside it: it is refused, never passed on. */
+  #serveOne(exchange: ServerExchange): void {
+    try {
+      this.#request(exchange);
+    } catch (error) {
+      this.context.log.error('a request is cut off: it could not be judged', {
+        request: `${exchange.request.method} ${exchange.request.path}`.slice(0, 200),
+        error: errorText(error),
+      });
+      exchange.reset();
+    }
+  }
+
   #request(exchange: ServerExchange): void {
     const startedAt = this.context.clock.now();
     const config = this.#engine.targetConfig(this.target);
@@ -97,7 +111,7 @@ export class ClientConnectionContext {
       token: undefined,
     };
     const run = new RequestRun(this, exchange, subject, config.filters, startedAt, trace);
-    if (this.#engine.admit()) run.proceed();
+    if (this.#engine.admit()) run.begin();
     else run.reply({ status: 503, body: 'overload', details: 'overload_manager_terminated', flag: 'OM' });
   }
 

@@ -31,7 +31,9 @@ export function localReply(
   }
   if (reply.grpcStatus !== undefined && request.grpc) headers.add('grpc-status', String(reply.grpcStatus));
   if (body.length > 0) headers.add('content-type', 'text/plain');
-  for (const { name, value } of reply.headers ?? []) headers.add(name.toLowerCase(), value);
+  for (const { name, value } of reply.headers ?? [])
+    if (name.toLowerCase() === 'content-type') headers.set('content-type', value);
+    else headers.add(name.toLowerCase(), value);
   headers.set('server', 'istio-envoy');
   const bodiless = request.method === 'HEAD' || reply.status === 204 || reply.status === 304;
   return {

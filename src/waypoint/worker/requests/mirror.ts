@@ -8,6 +8,8 @@ import type { RequestRun } from './request-run.ts';
 /** Copies that one worker may have under way: they must not slow the original. */
 const maxMirrors = 1024;
 const connectTimeoutMs = 5000;
+/** A copy that is not answered by then is given up. */
+const longestMs = 300_000;
 let open = 0;
 /** Copies that were not sent because of the limit. */
 export const mirrorStats = { dropped: 0 };
@@ -33,20 +35,31 @@ export function sendMirror(
   open++;
   let exchange: ClientExchange | undefined;
   let over = false;
-  const finish = (status: number): void => {
+  const finish = (status: number | undefined): void => {
     if (over) return;
     over = true;
     open--;
+    clearTimeout(timer);
     endpointDone?.(status);
   };
-  let endpointDone: ((status: number) => void) | undefined;
+  /** It does not get the whole body, or takes too long. */
+  const giveUp = (): void => {
+    exchange?.reset();
+    if (!over) mirrorStats.dropped++;
+    finish(undefined);
+  };
+  const timer = setTimeout(giveUp, longestMs);
+  timer.unref();
+  let answered = 0;
+  let endpointDone: ((status: number | undefined) => void) | undefined;
   const receiver: ResponseReceiver = {
     inform: () => {},
     head: (response, ended) => {
+      answered = response.status;
       if (ended) finish(response.status);
     },
     data: (chunk) => exchange?.consumed(chunk.length),
-    end: () => finish(200),
+    end: () => finish(answered),
     failed: () => finish(0),
     writable: () => {},
   };
@@ -58,16 +71,33 @@ export function sendMirror(
         return;
       }
       picked.begin();
+      if (over) {
+        picked.finish({ kind: 'abandoned' });
+        return;
+      }
       endpointDone = (status) =>
-        picked.finish(status === 0 ? { kind: 'local-failure' } : { kind: 'response', status });
+        picked.finish(
+          status === undefined
+            ? { kind: 'abandoned' }
+            : status === 0
+              ? { kind: 'local-failure' }
+              : { kind: 'response', status },
+        );
       picked.connection(head, connectTimeoutMs, (connection) => {
+        if (over) return;
         if (connection === undefined) {
           finish(0);
           return;
         }
         const whole = run.requestBody.ended && run.requestBody.bytes === 0;
-        exchange = connection.request(head, whole, receiver);
-        if (!whole) run.requestBody.copyTo(exchange);
+        const sent = connection.request(head, whole, receiver);
+        exchange = sent;
+        if (!whole)
+          run.requestBody.copyTo({
+            write: (chunk) => sent.write(chunk),
+            end: (trailers) => sent.end(trailers),
+            reset: giveUp,
+          });
       });
     },
   );

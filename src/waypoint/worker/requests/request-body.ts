@@ -1,6 +1,9 @@
 // The body of a request on its way: held while nobody takes it, kept while the request may have to be sent again.
 import type { ClientExchange, HeaderMap } from '#/http/index.ts';
 
+/** Who takes a copy of the body. `reset`: it does not get the rest. */
+export type BodyCopy = Pick<ClientExchange, 'write' | 'end' | 'reset'>;
+
 export class RequestBody {
   /** Gives window back to the client, bytes. */
   readonly #consumed: (bytes: number) => void;
@@ -12,8 +15,9 @@ export class RequestBody {
   #owed = 0;
   #target: ClientExchange | undefined;
   /** Mirrors: given up when they do not keep up. */
-  #copies: ClientExchange[] = [];
+  #copies: BodyCopy[] = [];
   #keeps: boolean;
+  #over = false;
   ended: boolean;
   trailers: HeaderMap | undefined;
   bytes = 0;
@@ -40,6 +44,10 @@ export class RequestBody {
   }
 
   data(chunk: Buffer): void {
+    if (this.#over) {
+      this.#consumed(chunk.length);
+      return;
+    }
     this.bytes += chunk.length;
     this.#owed += chunk.length;
     if (this.#keeps && this.#partBytes + chunk.length > this.#keepLimit && this.#target !== undefined)
@@ -52,14 +60,15 @@ export class RequestBody {
     if (this.#target?.write(chunk) === true) this.#settle();
   }
 
-  #giveUp(copy: ClientExchange): void {
+  #giveUp(copy: BodyCopy): void {
     this.#copies = this.#copies.filter((one) => one !== copy);
     copy.reset();
   }
 
-  /** A copy of the whole body goes there as well, as long as it keeps up. Only before anything was sent on. */
-  copyTo(target: ClientExchange): void {
-    if (this.#target !== undefined && !this.#keeps) {
+  /** A copy of the whole body goes there as well, as long as it keeps up. Only while all of it is here. */
+  copyTo(target: BodyCopy): void {
+    const lost = this.bytes > this.#partBytes;
+    if (lost || (this.#over && !this.ended)) {
       target.reset();
       return;
     }
@@ -69,11 +78,17 @@ export class RequestBody {
   }
 
   end(trailers: HeaderMap | undefined): void {
+    if (this.#over) return;
     this.ended = true;
     this.trailers = trailers;
     for (const copy of this.#copies) copy.end(trailers);
     this.#copies = [];
     this.#target?.end(trailers);
+  }
+
+  /** Bytes that wait for somebody to take them: the client may not be able to send more. */
+  get held(): number {
+    return this.#owed;
   }
 
   /** Everything that came so far; not to be changed. */
@@ -105,10 +120,19 @@ export class RequestBody {
     this.#settle();
   }
 
-  /** The client has gone: mirrors do not get the rest. */
-  abort(): void {
-    for (const copy of this.#copies) copy.reset();
+  /**
+   * The exchange is over: nothing is held any more. Window that is not given back would be lost to everything else on
+   * the connection. Mirrors do not get the rest.
+   */
+  close(): void {
+    if (this.#over) return;
+    this.#over = true;
+    this.#target = undefined;
+    if (!this.ended) this.#parts = [];
+    const copies = this.#copies;
     this.#copies = [];
+    for (const copy of copies) copy.reset();
+    this.#settle();
   }
 
   /** The try is over; another may follow. */

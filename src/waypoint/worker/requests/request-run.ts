@@ -58,6 +58,13 @@ export class RequestRun implements FilteredRequest, MessageReceiver, AttemptOwne
   readonly #filters: readonly RequestFilter[];
   readonly #startedAt: number;
   readonly #body: RequestBody;
+  /** A body whose length was told has to come: bytes that were there when it was last looked at. */
+  #bodyTimer: NodeJS.Timeout | undefined;
+  #bodySeen = 0;
+  #continued = false;
+  /** The answer was 101: bytes both ways, which end each by itself. */
+  #switched = false;
+  #upstreamEnded = false;
   readonly #flags: HttpResponseFlag[] = [];
   #responseSteps: ResponseStep[] | undefined;
   #overSteps: (() => void)[] | undefined;
@@ -104,6 +111,7 @@ export class RequestRun implements FilteredRequest, MessageReceiver, AttemptOwne
       exchange.consumed(bytes),
     );
     exchange.receiver = this;
+    if (!exchange.requestEnded && (this.head.contentLength ?? 0) > 0) this.#awaitBody();
   }
 
   get exchange(): ServerExchange {
@@ -119,6 +127,21 @@ export class RequestRun implements FilteredRequest, MessageReceiver, AttemptOwne
   }
 
   // ── filters ──────────────────────────────────────────────────────────────
+
+  /** As `proceed`; what throws ends the request as well. */
+  begin(): void {
+    try {
+      this.proceed();
+    } catch (error) {
+      this.#attempt?.abandon();
+      this.#details = 'internal_error';
+      this.#failureReason = error instanceof Error ? error.message : String(error);
+      if (this.#response === undefined && !this.over)
+        this.reply({ status: 500, body: '', details: 'internal_error' });
+      else if (!this.over) this.#cut('internal_error');
+      throw error;
+    }
+  }
 
   proceed(): void {
     while (!this.over) {
@@ -142,26 +165,56 @@ export class RequestRun implements FilteredRequest, MessageReceiver, AttemptOwne
   }
 
   onOver(step: () => void): void {
-    (this.#overSteps ??= []).push(step);
+    if (this.over) step();
+    else (this.#overSteps ??= []).push(step);
   }
 
   collectBody(maxBytes: number, done: (body: Buffer, complete: boolean) => void): void {
-    if (this.#exchange.request.expectsContinue && !this.#body.ended)
-      this.#exchange.inform(100, new Headers());
+    this.#continue();
     this.#collecting = { maxBytes, done };
     this.#checkCollected();
   }
 
+  /** The client waits for this before it sends the body. */
+  #continue(): void {
+    if (this.#continued || !this.head.expectsContinue || this.#body.ended) return;
+    this.#continued = true;
+    this.#exchange.inform(100, new Headers());
+  }
+
+  #awaitBody(): void {
+    this.#bodyTimer = setTimeout(() => {
+      if (this.over || this.#body.ended) return;
+      // Whoever waits for us is not slow.
+      const waits = this.#body.held > 0 || (this.head.expectsContinue && !this.#continued);
+      if (waits || this.#body.bytes > this.#bodySeen) {
+        this.#bodySeen = this.#body.bytes;
+        this.#awaitBody();
+      } else this.#bodyLate();
+    }, this.#client.context.config.bodyTimeoutMs);
+  }
+
+  #bodyLate(): void {
+    this.#failureReason = `the body stopped at ${this.#body.bytes} of ${this.head.contentLength} bytes`;
+    this.#flags.push('DT');
+    this.#attempt?.abandon();
+    if (this.#response === undefined)
+      this.reply({ status: 408, body: 'request timeout', details: 'request_overall_timeout' });
+    else this.#cut('request_overall_timeout');
+  }
+
   #checkCollected(): void {
     const collecting = this.#collecting;
-    if (collecting === undefined) return;
-    if (!this.#body.ended && this.#body.bytes <= collecting.maxBytes) {
+    if (collecting === undefined || this.over) return;
+    // What follows an upgrade comes after its answer.
+    const none = this.head.upgrade !== undefined;
+    if (!none && !this.#body.ended && this.#body.bytes <= collecting.maxBytes) {
       this.#body.release();
       return;
     }
     this.#collecting = undefined;
     const { collected } = this.#body;
-    const complete = this.#body.ended && collected.length <= collecting.maxBytes;
+    const complete = (none || this.#body.ended) && collected.length <= collecting.maxBytes;
     collecting.done(complete ? collected : collected.subarray(0, collecting.maxBytes), complete);
   }
 
@@ -184,13 +237,10 @@ export class RequestRun implements FilteredRequest, MessageReceiver, AttemptOwne
   // ── the client's side ────────────────────────────────────────────────────
 
   data(chunk: Buffer): void {
-    if (this.over) {
-      this.#exchange.consumed(chunk.length);
-      return;
-    }
-    const limit = this.#client.settings.maxRequestBodyBytes;
     this.#body.data(chunk);
-    if (limit !== undefined && this.#body.bytes > limit) {
+    if (this.over) return;
+    const limit = this.#client.settings.maxRequestBodyBytes;
+    if (limit !== undefined && this.#body.bytes > limit && !this.#switched) {
       this.#tooLarge(limit);
       return;
     }
@@ -199,15 +249,16 @@ export class RequestRun implements FilteredRequest, MessageReceiver, AttemptOwne
 
   end(trailers?: HeaderMap): void {
     this.#body.end(trailers);
-    this.#checkCollected();
+    if (this.#upstreamEnded) this.#switchedOver();
+    else this.#checkCollected();
   }
 
   failed(failure: ExchangeFailure): void {
     if (this.over) return;
     this.#flags.push(failure.kind === 'protocol' ? 'DPE' : 'DC');
     if (this.#details === '') this.#details = 'downstream_remote_disconnect';
+    this.#failureReason ??= failure.message;
     this.#attempt?.abandon();
-    this.#body.abort();
     this.#finish();
   }
 
@@ -232,7 +283,12 @@ export class RequestRun implements FilteredRequest, MessageReceiver, AttemptOwne
   // ── routing ──────────────────────────────────────────────────────────────
 
   #route(): void {
-    const { routing } = this.#client;
+    const { routing, settings } = this.#client;
+    const most = settings.maxRequestBodyBytes;
+    if (most !== undefined && (this.head.contentLength ?? 0) > most) {
+      this.#tooLarge(most);
+      return;
+    }
     const plan = routing.plan(this.subject);
     this.#plan = plan;
     if (plan.delayMs !== undefined && plan.delayMs > 0) {
@@ -272,7 +328,7 @@ export class RequestRun implements FilteredRequest, MessageReceiver, AttemptOwne
 
   #forward(plan: ForwardPlan): void {
     const { head } = this;
-    if (head.expectsContinue && !this.#body.ended) this.#exchange.inform(100, new Headers());
+    this.#continue();
     changeHeaders(head.headers, plan.requestHeaders);
     const authority = authorityChange(plan.requestHeaders) ?? plan.authority;
     if (authority !== head.authority) {
@@ -363,25 +419,31 @@ export class RequestRun implements FilteredRequest, MessageReceiver, AttemptOwne
     const cookie = attempt.endpoint?.setCookie;
     if (cookie !== undefined) head.headers.add('set-cookie', cookie);
     const max = this.#client.settings.maxResponseBodyBytes;
-    if (max !== undefined && head.contentLength !== undefined && head.contentLength > max) {
+    const { contentLength = 0 } = head;
+    if (max !== undefined && contentLength > max && this.head.method !== 'HEAD') {
       attempt.abandon();
       this.reply({
         status: 502,
-        body: `response of ${head.contentLength} bytes: more than ${max}`,
+        body: `response of ${contentLength} bytes: more than ${max}`,
         details: 'response_payload_too_large',
       });
       return;
     }
     this.#noteGrpc(head.headers);
+    this.#switched = attempt.switched;
     this.#sendHead(head, ended);
     if (ended) this.#finish();
   }
 
   attemptData(attempt: Attempt, chunk: Buffer): void {
-    if (this.over) return;
+    if (this.over) {
+      attempt.consumed(chunk.length);
+      return;
+    }
     this.#bytesSent += chunk.length;
     const max = this.#client.settings.maxResponseBodyBytes;
-    if (max !== undefined && this.#bytesSent > max) {
+    if (max !== undefined && this.#bytesSent > max && !this.#switched) {
+      attempt.consumed(chunk.length);
       attempt.abandon();
       this.#cut('response_payload_too_large');
       return;
@@ -395,6 +457,14 @@ export class RequestRun implements FilteredRequest, MessageReceiver, AttemptOwne
     this.#trailers = trailers;
     if (trailers !== undefined) this.#noteGrpc(trailers);
     this.#exchange.end(trailers);
+    if (this.#switched && !this.#body.ended) this.#upstreamEnded = true;
+    else if (this.#switched) this.#switchedOver();
+    else this.#finish();
+  }
+
+  /** Both directions of an upgraded exchange have ended in order. */
+  #switchedOver(): void {
+    this.#attempt?.done();
     this.#finish();
   }
 
@@ -475,6 +545,11 @@ export class RequestRun implements FilteredRequest, MessageReceiver, AttemptOwne
     this.over = true;
     clearTimeout(this.#deadline);
     clearTimeout(this.#wait);
+    clearTimeout(this.#bodyTimer);
+    // Windows belong to connections that others use, too.
+    this.#body.close();
+    this.writable();
+    this.#collecting = undefined;
     for (const step of this.#overSteps ?? []) step();
     this.#client.finished(this, {
       status: this.#response?.status ?? 0,

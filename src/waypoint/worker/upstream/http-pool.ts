@@ -145,11 +145,19 @@ export class HttpPool {
         channel.reset(0x8);
         return;
       }
-      this.#add(channel, maxRequests);
+      this.#add(channel, timeoutMs, maxRequests);
     });
   }
 
-  #add(channel: ByteChannel, maxRequests: number): void {
+  /** A connection has ended, in order or not: who waited for it gets one of its own, as far as the limits allow. */
+  #refill(timeoutMs: number, maxRequests: number): void {
+    const { circuit, protocol } = this.#options;
+    const wanted = protocol === 'http1' ? this.#waiting.length : Math.min(1, this.#waiting.length);
+    while (!this.#closed && this.#opening < wanted && circuit.admit('connections'))
+      this.#open(timeoutMs, maxRequests);
+  }
+
+  #add(channel: ByteChannel, timeoutMs: number, maxRequests: number): void {
     const { protocol, limits: http, clock, circuit } = this.#options;
     const make = protocol === 'http1' ? h1Client : h2Client;
     const connection: ClientConnection = make(
@@ -162,7 +170,9 @@ export class HttpPool {
           circuit.release('connections');
           const at = this.#free.indexOf(held);
           if (at >= 0) this.#free.splice(at, 1);
-          if (this.#held.size + this.#opening === 0)
+          // One that never served is not worth another try at once.
+          if (held.requests > 0) this.#refill(timeoutMs, maxRequests);
+          if (this.size === 0)
             this.#failed({ kind: 'connect', message: failure?.message ?? 'the connection was closed' });
         },
       },
@@ -179,12 +189,15 @@ export class HttpPool {
       const connection = this.#takeFree(maxRequests);
       if (connection === undefined) return;
       this.#next()?.done(connection);
+      // Whoever was told may have had no use for it any more.
+      if (connection === held.connection && connection.capacity > 0 && !this.#free.includes(held))
+        this.#free.push(held);
     }
   }
 
   /** The one that has waited longest is told; the others have openings of their own, or are told with it. */
-  #failed(failure: PoolFailure): void {
-    const count = this.size === 0 ? this.#waiting.length : 1;
+  #failed(failure: PoolFailure, all = this.size === 0): void {
+    const count = all ? this.#waiting.length : 1;
     const told: Waiter[] = [];
     for (let i = 0; i < count; i++) {
       const waiter = this.#next();
@@ -196,14 +209,16 @@ export class HttpPool {
     }
   }
 
-  /** The endpoint is gone: what is open may finish. */
+  /** The endpoint is gone: what is open may finish; who still waits for a connection is to look elsewhere. */
   drain(): void {
     this.#closed = true;
     for (const { connection } of this.#held) connection.drain();
+    this.#failed({ kind: 'connect', message: 'the endpoint is gone' }, true);
   }
 
   destroy(): void {
     this.#closed = true;
     for (const { connection } of this.#held) connection.destroy();
+    this.#failed({ kind: 'connect', message: 'the proxy is shutting down' }, true);
   }
 }

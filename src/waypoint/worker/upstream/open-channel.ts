@@ -56,8 +56,8 @@ export class Tunnels {
     const timer = this.#context.clock.after(timeoutMs, () =>
       settle(undefined, { kind: 'timeout', message: `${where}: no answer within ${timeoutMs} ms` }),
     );
-    if (endpoint.tunnel === undefined) void this.#plain(endpoint, settle);
-    else this.#tunnel(endpoint, endpoint.tunnel, 1, settle);
+    if (endpoint.tunnel === undefined) void this.#plain(endpoint, timeoutMs, settle);
+    else this.#tunnel({ endpoint, tunnel: endpoint.tunnel, timeoutMs }, 1, settle);
     return {
       [Symbol.dispose]: () => {
         settled = true;
@@ -66,12 +66,8 @@ export class Tunnels {
     };
   }
 
-  #tunnel(
-    endpoint: EndpointAddress,
-    tunnel: NonNullable<EndpointAddress['tunnel']>,
-    attempt: number,
-    done: ChannelOutcome,
-  ): void {
+  #tunnel(way: Way, attempt: number, done: ChannelOutcome): void {
+    const { endpoint, tunnel, timeoutMs } = way;
     const { address } = endpoint;
     const authority = formatSocketAddress(address.ip, address.port);
     const hop = { ip: address.ip, port: tunnel.port };
@@ -85,8 +81,7 @@ export class Tunnels {
             message: `${authority}: the tunnel was refused with ${status}`,
           }),
         failed: (failure) => {
-          if (failure.kind === 'refused' && attempt < attempts)
-            this.#tunnel(endpoint, tunnel, attempt + 1, done);
+          if (failure.kind === 'refused' && attempt < attempts) this.#tunnel(way, attempt + 1, done);
           else
             done(undefined, {
               kind: failure.kind === 'refused' ? 'refused' : 'connect',
@@ -100,18 +95,17 @@ export class Tunnels {
       use(free);
       return;
     }
-    void this.#openSession(key, hop, tunnel.identities, use, done);
+    void this.#openSession(key, () => this.#session(hop, tunnel.identities, timeoutMs), use, done);
   }
 
   async #openSession(
     key: string,
-    hop: SocketAddress,
-    identities: readonly Identity[],
+    open: () => Promise<H2Connection>,
     use: (connection: H2Connection) => void,
     done: ChannelOutcome,
   ): Promise<void> {
     try {
-      await this.pool.checkout(key, () => this.#session(hop, identities), use);
+      await this.pool.checkout(key, open, use);
     } catch (error) {
       done(undefined, {
         kind: error instanceof MeshError && error.code === 'IDENTITY_MISMATCH' ? 'identity' : 'connect',
@@ -120,10 +114,14 @@ export class Tunnels {
     }
   }
 
-  async #session(hop: SocketAddress, identities: readonly Identity[]): Promise<H2Connection> {
+  async #session(
+    hop: SocketAddress,
+    identities: readonly Identity[],
+    timeoutMs: number,
+  ): Promise<H2Connection> {
     const { certificates, identity, config } = this.#context;
     const { certificate } = certificates.peek(identity) ?? (await certificates.get(identity));
-    const raw = await this.#dial(hop);
+    const raw = await this.#dial(hop, timeoutMs);
     const { socket } = await connectTls(raw, certificate, identities);
     const connection: H2Connection = hboneClient(socket, config.windows, {
       closed: () => this.pool.remove(connection),
@@ -131,11 +129,11 @@ export class Tunnels {
     return connection;
   }
 
-  async #plain(endpoint: EndpointAddress, done: ChannelOutcome): Promise<void> {
+  async #plain(endpoint: EndpointAddress, timeoutMs: number, done: ChannelOutcome): Promise<void> {
     let socket: Socket;
     try {
-      const raw = await this.#dial(endpoint.address);
-      socket = endpoint.tls === undefined ? raw : await originate(raw, endpoint.tls);
+      const raw = await this.#dial(endpoint.address, timeoutMs);
+      socket = endpoint.tls === undefined ? raw : await originate(raw, endpoint.tls, timeoutMs);
     } catch (error) {
       done(undefined, { kind: 'connect', message: errorText(error) });
       return;
@@ -143,24 +141,41 @@ export class Tunnels {
     done(new SocketChannel(socket));
   }
 
-  #dial(to: SocketAddress): Promise<Socket> {
+  /** Given up after the time: the kernel alone would go on for two minutes, and whoever comes meanwhile with it. */
+  #dial(to: SocketAddress, timeoutMs: number): Promise<Socket> {
     return new Promise((resolve, reject) => {
       const socket = this.#context.kernel.connect({ ip: to.ip, port: to.port, noDelay: true });
+      const timer = setTimeout(
+        () => socket.destroy(new Error(`no answer within ${timeoutMs} ms`)),
+        timeoutMs,
+      );
       socket.once('connect', () => {
+        clearTimeout(timer);
         socket.removeAllListeners('error');
         socket.on('error', () => {});
         socket.pause();
         resolve(socket);
       });
-      socket.once('error', (error) =>
-        reject(new MeshError('CONNECT_FAILED', `${formatSocketAddress(to.ip, to.port)}: ${error.message}`)),
-      );
+      socket.once('error', (error) => {
+        clearTimeout(timer);
+        reject(new MeshError('CONNECT_FAILED', `${formatSocketAddress(to.ip, to.port)}: ${error.message}`));
+      });
     });
   }
 }
 
+interface Way {
+  readonly endpoint: EndpointAddress;
+  readonly tunnel: NonNullable<EndpointAddress['tunnel']>;
+  readonly timeoutMs: number;
+}
+
 /** TLS as a client of a server outside the mesh. */
-function originate(raw: Socket, tls: NonNullable<EndpointAddress['tls']>): Promise<Socket> {
+function originate(
+  raw: Socket,
+  tls: NonNullable<EndpointAddress['tls']>,
+  timeoutMs: number,
+): Promise<Socket> {
   return new Promise((resolve, reject) => {
     const names = tls.subjectAltNames;
     const socket = connectTlsSocket({
@@ -187,12 +202,18 @@ function originate(raw: Socket, tls: NonNullable<EndpointAddress['tls']>): Promi
             },
           }),
     });
+    const timer = setTimeout(
+      () => socket.destroy(new Error(`the handshake is not finished within ${timeoutMs} ms`)),
+      timeoutMs,
+    );
     socket.once('secureConnect', () => {
+      clearTimeout(timer);
       socket.removeAllListeners('error');
       socket.pause();
       resolve(socket);
     });
     socket.once('error', (error) => {
+      clearTimeout(timer);
       raw.destroy();
       reject(new MeshError('TLS_FAILED', `tls handshake error: ${error.message}`));
     });
