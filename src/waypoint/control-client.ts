@@ -21,6 +21,12 @@ export interface ControlClientOptions {
   readonly onResources: (delta: ResourceDelta) => void;
 }
 
+export interface ControlClient {
+  readonly client: DeltaClient;
+  /** Resolves when the mesh and what is attached to this waypoint have been told. */
+  readonly configured: Promise<void>;
+}
+
 function decodeAll<T>(push: Push, decode: (bytes: Uint8Array) => T): { good: T[]; bad: Rejection[] } {
   const good: T[] = [];
   const bad: Rejection[] = [];
@@ -34,10 +40,12 @@ function decodeAll<T>(push: Push, decode: (bytes: Uint8Array) => T): { good: T[]
   return { good, bad };
 }
 
-export function controlClient(options: ControlClientOptions): DeltaClient {
+export function controlClient(options: ControlClientOptions): ControlClient {
   const { config, version, store, clock, log, onResources } = options;
   const { podName, namespace, instanceIp, clusterDomain } = config;
   const token = config.authToken === undefined ? undefined : tokenSource(config.authToken);
+  // What is asked for by name is not part of the client's own notion of being in step.
+  const told = Promise.withResolvers<void>();
   const onPush = (push: Push): readonly Rejection[] => {
     log.info('received response', {
       type_url: push.typeUrl,
@@ -53,6 +61,7 @@ export function controlClient(options: ControlClientOptions): DeltaClient {
       const decoded = decodeAll<WaypointResource>(push, decodeWaypointResource);
       bad = decoded.bad;
       onResources({ upserts: decoded.good, removed: push.removed });
+      told.resolve();
     }
     for (const { name, reason } of bad)
       log.warn('refused a resource; its last good form stays', {
@@ -94,5 +103,5 @@ export function controlClient(options: ControlClientOptions): DeltaClient {
     },
   });
   client.subscribe(waypointResourceTypeUrl, [gatewayKey(config)]);
-  return client;
+  return { client, configured: Promise.all([client.synced, told.promise]).then(() => {}) };
 }

@@ -45,6 +45,7 @@ export class DataWorkers {
   readonly #resources = new Map<string, WaypointResource>();
   #certificate: Certificate | undefined;
   #closing = false;
+  #configured = false;
   #listening = false;
   #reportId = 0;
   #logLevel: LogLevel | undefined;
@@ -105,12 +106,15 @@ export class DataWorkers {
         type: 'resources',
         delta: { upserts: [...this.#resources.values()], removed: [] },
       });
+      if (this.#configured) send(fresh.thread, { type: 'configured' });
       if (this.#certificate !== undefined)
         send(fresh.thread, { type: 'certificate', certificate: this.#certificate });
       if (this.#listening)
-        this.#listenIn(fresh).catch((error: unknown) =>
-          log.error('a data worker cannot listen', { worker: fresh.index, error: errorText(error) }),
-        );
+        this.#listenIn(fresh).catch((error: unknown) => {
+          log.error('a data worker cannot listen', { worker: fresh.index, error: errorText(error) });
+          // Started again, it tries again.
+          void fresh.thread.terminate();
+        });
     });
   }
 
@@ -166,6 +170,12 @@ export class DataWorkers {
     for (const name of delta.removed) this.#resources.delete(name);
     for (const resource of delta.upserts) this.#resources.set(waypointResourceName(resource), resource);
     this.#toAll({ type: 'resources', delta });
+  }
+
+  /** The control plane has told all that it has: until then clients are refused, since a policy could be missing. */
+  configured(): void {
+    this.#configured = true;
+    this.#toAll({ type: 'configured' });
   }
 
   allResources(): Iterable<WaypointResource> {

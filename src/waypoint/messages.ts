@@ -21,6 +21,8 @@ export interface ResourceDelta {
 export type ToWorker =
   | { readonly type: 'mirror'; readonly delta: MirrorDelta }
   | { readonly type: 'resources'; readonly delta: ResourceDelta }
+  /** What the control plane has for this waypoint is complete: requests may be judged by it. */
+  | { readonly type: 'configured' }
   | { readonly type: 'listen' }
   | { readonly type: 'certificate'; readonly certificate: Certificate }
   | { readonly type: 'certificate-failed'; readonly identity: Identity; readonly message: string }

@@ -109,7 +109,7 @@ export async function startWaypoint(
   certificates.want(identity);
   requestCertificate();
 
-  const xds = controlClient({
+  const { client: xds, configured } = controlClient({
     config,
     version,
     store,
@@ -242,8 +242,11 @@ export async function startWaypoint(
   readiness.set(tasks.workers, true);
   log.info('listener established', { address: `[::]:${hbonePort}`, component: 'hbone' });
   const running = started.move();
-  xds.synced.then(
-    () => readiness.set(tasks.state, true),
+  configured.then(
+    () => {
+      workers.configured();
+      readiness.set(tasks.state, true);
+    },
     () => {},
   );
 

@@ -3,6 +3,7 @@ import { sniff, type ByteChannel } from '#/http/index.ts';
 import { formatSocketAddress } from '#/kit/index.ts';
 import { errorText } from '#/errors/index.ts';
 import { serviceKey, type ConnectionFacts } from '#/model/index.ts';
+import { h2Error } from '#/tunnel/index.ts';
 import { lookUp, type WorkerContext } from './context.ts';
 import { EarlyBytes } from './early-bytes.ts';
 import { ClientConnectionContext, type HttpEngine } from './requests/client-connection.ts';
@@ -20,6 +21,8 @@ export class ClientTunnels {
   readonly #engine: HttpEngine;
   readonly #tcp: TcpRelays;
   readonly #connections = new Set<ClientConnectionContext>();
+  /** The control plane has told all that it has: before, a policy could be missing. */
+  configured = false;
 
   constructor(context: WorkerContext, engine: HttpEngine, tcp: TcpRelays) {
     this.#context = context;
@@ -41,6 +44,10 @@ export class ClientTunnels {
   async #accept(peer: Peer, request: TunnelRequest): Promise<void> {
     if (request.method !== 'CONNECT') {
       this.#refuse(peer, request, 404, `expected method CONNECT, got ${request.method}`);
+      return;
+    }
+    if (!this.configured) {
+      this.#refuse(peer, request, 503, 'the control plane has not told yet what applies here');
       return;
     }
     const { self, view } = this.#context;
@@ -89,28 +96,42 @@ export class ClientTunnels {
     });
   }
 
-  /** Looks at the first bytes; who says nothing for a while on a port of no declared protocol waits for the server. */
+  /**
+   * Looks at the first bytes; who says nothing for a while on a port of no declared protocol waits for the server.
+   * Where HTTP is declared, silence is an idle connection, and a beginning that stops a slow head.
+   */
   #detect(channel: ByteChannel, target: Target, facts: (sni: string | undefined) => ConnectionFacts): void {
     const declared = target.protocol !== 'UNKNOWN' && target.protocol !== 'TLS';
+    const { clock, config } = this.#context;
     let decided = false;
-    const timer = declared
-      ? undefined
-      : this.#context.clock.after(this.#context.config.detectMs, () => decide('tcp', undefined));
+    let begun = false;
+    let timer = declared
+      ? clock.after(config.http.idleTimeoutMs, () => {
+          decided = true;
+          channel.reset(h2Error.noError);
+        })
+      : clock.after(config.detectMs, () => decide('tcp', undefined));
     const early = new EarlyBytes(channel, {
       more: (bytes, ended) => {
         const found = sniff(bytes);
-        if (found.kind === 'need-more' && !ended && bytes.length < maxFirstBytes) return;
+        if (found.kind === 'need-more' && !ended && bytes.length < maxFirstBytes) {
+          if (!declared || begun) return;
+          begun = true;
+          timer[Symbol.dispose]();
+          timer = clock.after(config.http.headTimeoutMs, () => decide('http1', undefined));
+          return;
+        }
         decide(found.kind === 'need-more' ? 'tcp' : found.kind, found.kind === 'tls' ? found.sni : undefined);
       },
       gone: () => {
         decided = true;
-        timer?.[Symbol.dispose]();
+        timer[Symbol.dispose]();
       },
     });
     const decide = (kind: 'http1' | 'http2' | 'tls' | 'tcp', sni: string | undefined): void => {
       if (decided) return;
       decided = true;
-      timer?.[Symbol.dispose]();
+      timer[Symbol.dispose]();
       early.handOver(() => {
         if (kind === 'http1' || kind === 'http2') this.#http(channel, kind, target, facts(sni));
         // What is declared as HTTP and is none gets HTTP's answer to that.

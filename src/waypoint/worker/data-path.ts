@@ -139,6 +139,11 @@ export class DataPath {
     this.#ticker.unref();
   }
 
+  /** All that the control plane has was told; clients are served from now on. */
+  configured(): void {
+    this.#tunnels.configured = true;
+  }
+
   /** Returns the port. */
   listen(): number {
     return this.#listener.open();

@@ -90,6 +90,9 @@ port.on('message', (message: ToWorker) => {
     case 'resources':
       path.resources.apply(message.delta);
       return;
+    case 'configured':
+      path.configured();
+      return;
     case 'listen':
       try {
         tell({ type: 'listening', port: path.listen() });
