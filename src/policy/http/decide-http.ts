@@ -8,6 +8,7 @@ import {
   type MatchedRule,
 } from './compile-http.ts';
 import { HttpView } from './http-view.ts';
+import { RuleIndex } from './rule-index.ts';
 
 /** A provider that must allow the request as well. An unknown provider must count as a refusal. */
 export interface CustomCheck extends MatchedRule {
@@ -52,12 +53,14 @@ function matching({ rules }: CompiledHttpPolicy, view: HttpView): MatchedRule | 
   return undefined;
 }
 
+/** Made when a set is first asked about, and kept as long as the set. */
+const indexes = new WeakMap<readonly CompiledHttpPolicy[], RuleIndex>();
+
 function firstMatching(policies: readonly CompiledHttpPolicy[], view: HttpView): MatchedRule | undefined {
-  for (const policy of policies) {
-    const rule = matching(policy, view);
-    if (rule !== undefined) return rule;
-  }
-  return undefined;
+  if (policies.length === 0) return undefined;
+  let index = indexes.get(policies);
+  if (index === undefined) indexes.set(policies, (index = new RuleIndex(policies)));
+  return index.first(view);
 }
 
 function asks(custom: readonly CompiledHttpPolicy[], view: HttpView): readonly CustomCheck[] {
