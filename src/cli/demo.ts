@@ -1,7 +1,7 @@
-// `aura demo`: the tour of the mesh, played in a lab of its own.
+// `aura demo`: the tour of the mesh, in two parts, each played in a lab of its own.
 import { resolve } from 'node:path';
-import type { Command } from 'commander';
-import { playTour, type Narrator } from '#/lab/index.ts';
+import { Argument, type Command } from 'commander';
+import { playTour, type Narrator, type TourOptions } from '#/lab/index.ts';
 import { auraPath, thisLab } from './lab.ts';
 
 const plain = process.env['NO_COLOR'] !== undefined || process.stdout.isTTY !== true;
@@ -14,11 +14,26 @@ const narrator: Narrator = {
   show: (text) => console.log(style(2, `    ${text}`)),
 };
 
+type Part = NonNullable<TourOptions['part']>;
+const chosen: Readonly<Record<string, readonly Part[]>> = {
+  mesh: ['mesh'],
+  waypoint: ['waypoint'],
+  all: ['mesh', 'waypoint'],
+};
+
 export function registerDemo(program: Command): void {
   program
     .command('demo')
     .description('play the tour of the mesh in a lab of its own, check every step, remove everything')
-    .action(async () => {
+    .addArgument(
+      new Argument(
+        '[part]',
+        'mesh: tunnels and L4 policy; waypoint: routes and policies of requests; all: both',
+      )
+        .choices(Object.keys(chosen))
+        .default('mesh'),
+    )
+    .action(async (part: string) => {
       const abort = new AbortController();
       for (const name of ['SIGINT', 'SIGTERM', 'SIGHUP'] as const)
         process.on(name, () => {
@@ -27,13 +42,15 @@ export function registerDemo(program: Command): void {
         });
       const started = Date.now();
       try {
-        await playTour({
-          paths: thisLab(),
-          aura: auraPath,
-          samples: resolve(import.meta.dirname, '../../samples'),
-          tell: narrator,
-          signal: abort.signal,
-        });
+        for (const one of chosen[part] ?? [])
+          await playTour({
+            part: one,
+            paths: thisLab(),
+            aura: auraPath,
+            samples: resolve(import.meta.dirname, '../../samples'),
+            tell: narrator,
+            signal: abort.signal,
+          });
       } catch (error) {
         // As a shell would say it: the tour did not fail, it was ended.
         if (error !== abort.signal.reason) throw error;

@@ -7,9 +7,31 @@ import type { LabPaths } from '../paths.ts';
 import { labUp } from '../up.ts';
 import { waitForWorkloads } from '../wait-workloads.ts';
 import { expectThat, TourError, TourLab } from './tour-lab.ts';
-import { tourSteps, type Narrator, type TourContext } from './tour-steps.ts';
+import { tourSteps, type Narrator, type TourSteps } from './tour-steps.ts';
+import type { WaypointContext } from './waypoint-calls.ts';
+import { waypointSteps } from './waypoint-steps.ts';
+
+/** What is played, and on which samples. */
+const parts = {
+  mesh: {
+    first: 'ambient-demo.yaml',
+    files: ['tour/clients.yaml'],
+    steps: tourSteps,
+  },
+  waypoint: {
+    first: 'bookinfo.yaml',
+    files: ['tour/waypoint/httpbin.yaml'],
+    steps: waypointSteps,
+  },
+} as const satisfies Record<
+  string,
+  { readonly first: string; readonly files: readonly string[]; readonly steps: TourSteps<WaypointContext> }
+>;
+export type TourPart = keyof typeof parts;
 
 export interface TourOptions {
+  /** mesh: redirection, tunnels, L4 policy. waypoint: routes and policies of requests. Absent: mesh. */
+  readonly part?: TourPart;
   readonly paths: LabPaths;
   readonly aura: string;
   readonly samples: string;
@@ -20,7 +42,8 @@ export interface TourOptions {
 
 /** Plays everything, and takes the lab down however it ends. Throws TourError if a check does not hold. */
 export async function playTour(options: TourOptions): Promise<void> {
-  const { paths, aura, samples, tell, signal } = options;
+  const { part = 'mesh', paths, aura, samples, tell, signal } = options;
+  const { first, files, steps } = parts[part];
   const existing = readLabConfig(paths);
   if (existing !== undefined && existing.purpose !== 'demo')
     throw new Error(
@@ -37,7 +60,7 @@ export async function playTour(options: TourOptions): Promise<void> {
   try {
     signal.throwIfAborted();
     tell.step(0, 'The lab: three nodes in network namespaces, a Kubernetes API, the mesh');
-    tell.command('aura lab up -f samples/ambient-demo.yaml');
+    tell.command(`aura lab up -f samples/${first}`);
     // Ends by itself when the signal comes, and gives the lab's lock back.
     await labUp({
       paths,
@@ -47,11 +70,11 @@ export async function playTour(options: TourOptions): Promise<void> {
       signal,
     });
     using client = KubeClient.fromKubeconfig(paths.kubeconfig, { userAgent: 'aura-demo' });
-    const manifests = readManifests([`${samples}/ambient-demo.yaml`, `${samples}/tour/clients.yaml`]);
+    const manifests = readManifests([first, ...files].map((file) => `${samples}/${file}`));
     const applied = await orAbort(applyManifests(client, manifests, 'aura-demo'));
     await orAbort(waitForWorkloads(client, applied, (text) => tell.show(text)));
-    const context: TourContext = { lab: new TourLab(paths, client), tell, samples };
-    for (const { play } of tourSteps)
+    const context: WaypointContext = { lab: new TourLab(paths, client), tell, samples, aura };
+    for (const { play } of steps)
       await orAbort(Promise.resolve(play(context))).catch((error: unknown) => {
         if (error instanceof TourError) {
           tell.say('That should not be. What the proxies said last:');

@@ -37,6 +37,14 @@ export interface LogMark {
   readonly ends: ReadonlyMap<string, number>;
 }
 
+/** Programs whose logs the tour reads. */
+const programs = {
+  ztunnel: { namespace: 'istio-system', target: 'ds/ztunnel' },
+  'istio-cni-node': { namespace: 'istio-system', target: 'ds/istio-cni-node' },
+  waypoint: { namespace: 'bookinfo', target: 'deploy/waypoint' },
+} as const;
+export type LoggedProgram = keyof typeof programs;
+
 export const meshLabel = 'istio.io/dataplane-mode';
 export const redirection = 'ambient.istio.io/redirection';
 
@@ -90,8 +98,16 @@ export class TourLab {
     return found?.spec.nodeName;
   }
 
-  #logs(what: 'ztunnel' | 'istio-cni-node'): { node: string; file: string }[] {
-    return findPods(this.paths, 'istio-system', `ds/${what}`).flatMap((stored) => {
+  #logs(what: LoggedProgram): { node: string; file: string }[] {
+    const { namespace, target } = programs[what];
+    let found: ReturnType<typeof findPods>;
+    try {
+      found = findPods(this.paths, namespace, target);
+    } catch {
+      // There is no such pod: not yet, or not any more.
+      return [];
+    }
+    return found.flatMap((stored) => {
       const name = stored.pod.spec.containers[0]?.name ?? '';
       const run = runFolders(join(stored.dir, 'containers', name)).at(-1);
       const file = run === undefined ? undefined : logFiles(run, 'log').at(-1);
@@ -101,7 +117,7 @@ export class TourLab {
 
   /** What the proxies said last, for a check that did not hold. */
   lastWords(): { node: string; line: string }[] {
-    return this.#logs('ztunnel').flatMap(({ node, file }) =>
+    return [...this.#logs('ztunnel'), ...this.#logs('waypoint')].flatMap(({ node, file }) =>
       readFileSync(file, 'utf8')
         .trimEnd()
         .split('\n')
@@ -112,12 +128,12 @@ export class TourLab {
 
   /** Remembers where the logs end now. */
   mark(): LogMark {
-    const files = [...this.#logs('ztunnel'), ...this.#logs('istio-cni-node')];
+    const files = (Object.keys(programs) as LoggedProgram[]).flatMap((what) => this.#logs(what));
     return { ends: new Map(files.map(({ file }) => [file, statSync(file).size])) };
   }
 
   /** The lines that were added since, with their node. */
-  since(mark: LogMark, what: 'ztunnel' | 'istio-cni-node'): { node: string; line: string }[] {
+  since(mark: LogMark, what: LoggedProgram): { node: string; line: string }[] {
     return this.#logs(what).flatMap(({ node, file }) =>
       readFileSync(file)
         .subarray(mark.ends.get(file) ?? 0)
@@ -131,7 +147,7 @@ export class TourLab {
   /** Waits until `pick` finds lines among those added since: logs are written a moment after the fact. */
   async linesSince<T>(
     mark: LogMark,
-    what: 'ztunnel' | 'istio-cni-node',
+    what: LoggedProgram,
     expected: string,
     pick: (lines: readonly { node: string; line: string }[]) => T | undefined,
     timeoutMs = 10_000,

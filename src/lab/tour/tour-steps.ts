@@ -24,6 +24,12 @@ export interface TourContext {
   readonly samples: string;
 }
 
+/** In the order in which they are played: each builds on what the ones before have made. */
+export type TourSteps<Context = TourContext> = readonly {
+  readonly title: string;
+  readonly play: (context: Context) => Promise<void> | void;
+}[];
+
 const url = 'http://httpbin/get';
 const near = 'ambient-worker';
 const far = 'ambient-worker2';
@@ -328,11 +334,7 @@ async function leave({ lab, tell }: TourContext): Promise<void> {
   tell.show(`restarts: 0 in ${pods.length} pods`);
 }
 
-/** In this order: each builds on what the ones before have made. */
-export const tourSteps: readonly {
-  readonly title: string;
-  readonly play: (context: TourContext) => Promise<void> | void;
-}[] = [
+export const tourSteps: TourSteps = [
   { title: 'before: plain text on the link', play: before },
   { title: 'enrolment: lines of agent and ztunnel, rules in the pod', play: enrol },
   { title: 'same node: one ztunnel logs both directions', play: sameNode },
