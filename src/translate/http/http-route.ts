@@ -17,8 +17,11 @@ import { duration, Notes } from './values.ts';
 import type { RouteFacts } from './spec-facts.ts';
 import { recordFor } from './waypoint-record.ts';
 
-/** Besides the statuses that a route names itself. */
-export const defaultRetryOn = ['connect-failure', 'refused-stream', 'unavailable', 'cancelled'] as const;
+/**
+ * Besides the statuses that a route names itself. With `retry` the Gateway API repeats after every error of a connection,
+ * a cut one and the end of `timeouts.backendRequest` included, which is `reset`; Istio leaves those two out.
+ */
+const retryOn = ['connect-failure', 'refused-stream', 'reset', 'unavailable', 'cancelled'] as const;
 
 type Unresolved = Extract<Resolved, { readonly broken: string }>;
 
@@ -98,7 +101,7 @@ function timing(rule: Json, field: string, notes: Notes): Pick<HttpRule, 'timeou
     const statuses = list(wanted['codes']).filter((code) => typeof code === 'number');
     retry = {
       attempts: wanted['attempts'] === undefined ? 2 : integer(wanted['attempts']),
-      on: defaultRetryOn,
+      on: retryOn,
       statuses,
       avoidPrevious: true,
       ...(backoff === undefined ? {} : { backoffMs: backoff }),
