@@ -51,6 +51,10 @@ function originHeaders({ cors }: CompiledCors, origin: string): HeaderValue[] {
 
 const varyOrigin: readonly HeaderValue[] = [{ name: 'vary', value: 'Origin' }];
 
+/** With credentials a `*` is a plain name as well; which headers the response will have is not known here. */
+const exposedHeaders = ({ cors, anyExposed }: CompiledCors): string =>
+  anyExposed && cors.credentials !== true ? '*' : cors.expose.join(',');
+
 /**
  * Answers a preflight: the headers of a 200. `forward`: it is not a preflight, or of an origin that is not allowed, which
  * goes on to the destination unless `forwardUnmatched` is false; then it is answered without any CORS header, so that
@@ -81,6 +85,8 @@ export function answerPreflight(
     list(compiled.anyHeader, cors.headers, 'access-control-request-headers'),
   );
   if (cors.maxAgeSeconds !== undefined) say('access-control-max-age', `${cors.maxAgeSeconds}`);
+  // Browsers look for it on the response itself; the Gateway API wants it here, too.
+  say('access-control-expose-headers', exposedHeaders(compiled));
   headers.push(...varyOrigin);
   return headers;
 }
@@ -89,10 +95,8 @@ export function answerPreflight(
 export function corsResponseHeaders(compiled: CompiledCors, request: RequestFacts): HeaderChange | undefined {
   const origin = allowedOrigin(compiled, request);
   if (origin === undefined) return undefined;
-  const { cors } = compiled;
   const set = originHeaders(compiled, origin);
-  // With credentials a `*` is a plain name as well; which headers the response will have is not known here.
-  const exposed = compiled.anyExposed && cors.credentials !== true ? '*' : cors.expose.join(',');
+  const exposed = exposedHeaders(compiled);
   if (exposed !== '') set.push({ name: 'access-control-expose-headers', value: exposed });
   return { set, add: varyOrigin };
 }

@@ -255,6 +255,7 @@ test('preflights', () => {
     'allow-methods': 'GET,PUT',
     'allow-headers': 'x-a,x-b',
     'max-age': '60',
+    'expose-headers': 'x-c',
     vary: 'Origin',
   };
   assert.deepEqual(ask('https://a.com'), plain);
@@ -267,6 +268,7 @@ test('preflights', () => {
     'allow-origin': 'https://evil.com',
     'allow-methods': 'GET,PUT',
     'max-age': '60',
+    'expose-headers': 'x-c',
     vary: 'Origin',
   });
   const star = { methods: ['*'], headers: ['*'] };
