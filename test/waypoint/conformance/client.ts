@@ -4,6 +4,7 @@ import { Agent, request as httpRequest } from 'node:http';
 import { connect as connectHttp2, type ClientHttp2Session } from 'node:http2';
 import { connect as connectTcp } from 'node:net';
 import { createInterface } from 'node:readline';
+import { connect as connectTls } from 'node:tls';
 import { credentials, makeGenericClientConstructor, Metadata, type ServiceError } from '@grpc/grpc-js';
 import type { Answer, Order } from './orders.ts';
 
@@ -152,13 +153,21 @@ function webSocket(order: Order): Promise<Answer> {
   });
 }
 
-/** The first line that the server says. */
-function tcp(order: Order): Promise<Answer> {
+/** What the server says first, over TCP or in TLS. */
+function stream(order: Order): Promise<Answer> {
   const { hostname, port } = new URL(order.url);
   return new Promise((done, fail) => {
-    const socket = connectTcp(Number(port), hostname);
+    const socket =
+      order.protocol === 'tls'
+        ? connectTls({
+            host: hostname,
+            port: Number(port),
+            servername: order.headers?.['host'] ?? '',
+            rejectUnauthorized: false,
+          })
+        : connectTcp(Number(port), hostname);
     socket.setTimeout(timeoutMs, () => socket.destroy(new Error('timeout')));
-    socket.once('data', (data) => {
+    socket.once('data', (data: Buffer) => {
       done({ status: 0, headers: {}, body: data.toString().trim() });
       socket.destroy();
     });
@@ -188,7 +197,8 @@ async function carryOut(order: Order): Promise<readonly Answer[]> {
     case 'websocket':
       return [await webSocket(order)];
     case 'tcp':
-      return repeat(order, () => tcp(order));
+    case 'tls':
+      return repeat(order, () => stream(order));
     case 'http1': {
       if (order.count === undefined) return [await http1(order, false)];
       const agent = new Agent({ keepAlive: true, maxSockets: 4 });

@@ -15,6 +15,7 @@ import { mirrorFeatures } from './mirror-cases.ts';
 import { protocolFeatures } from './protocol-cases.ts';
 import { redirectFeatures, redirectManifest, redirectTests } from './redirect-cases.ts';
 import { rewriteFeatures } from './rewrite-cases.ts';
+import { streamFeatures } from './stream-cases.ts';
 import { statusManifest, statusTests } from './status-cases.ts';
 import { timeFeatures } from './time-cases.ts';
 
@@ -44,5 +45,6 @@ export const features: readonly Feature[] = [
   ...timeFeatures,
   corsFeature,
   ...protocolFeatures,
+  ...streamFeatures,
   ...grpcFeatures,
 ];

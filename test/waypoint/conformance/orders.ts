@@ -2,8 +2,8 @@
 
 export interface Order {
   readonly url: string;
-  /** Default `http1`: a connection for each order. `h2c`: HTTP/2 with prior knowledge. `grpc`: the path is the method. */
-  readonly protocol?: 'http1' | 'h2c' | 'grpc' | 'websocket' | 'tcp';
+  /** Default `http1`: a connection for each order. `h2c`: HTTP/2 with prior knowledge. `grpc`: the path is the method. `tls`: the header `host` is the name asked for. */
+  readonly protocol?: 'http1' | 'h2c' | 'grpc' | 'websocket' | 'tcp' | 'tls';
   readonly method?: string;
   readonly headers?: Readonly<Record<string, string>>;
   readonly body?: string;

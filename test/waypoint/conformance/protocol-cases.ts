@@ -1,7 +1,7 @@
-// What is spoken to backends, names of rules, and routes of TCP.
+// What is spoken to backends, and names of rules.
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
-import { httpCase, mesh, route, service } from './backends.ts';
+import { httpCase } from './backends.ts';
 import { reportOf } from './conformance-lab.ts';
 import type { Feature } from './feature.ts';
 
@@ -80,42 +80,4 @@ export const protocolFeatures: readonly Feature[] = [
   },
   namedFeature('HTTPRouteNamedRouteRule', 'named'),
   namedFeature('MeshHTTPRouteNamedRouteRule', 'mesh-named'),
-  {
-    name: 'TCPRoute',
-    manifest:
-      service('tcp') +
-      route(
-        'TCPRoute',
-        'tcp',
-        [`{ group: '', kind: Service, name: tcp, port: 9000 }`],
-        'rules:\n  - backendRefs: [{ name: echo-v1, port: 9000, weight: 3 }, { name: echo-v2, port: 9000 }]',
-      ) +
-      service('tcp-broken') +
-      route(
-        'TCPRoute',
-        'tcp-broken',
-        ['tcp-broken'],
-        'rules:\n  - backendRefs: [{ name: nosuch, port: 9000 }]',
-      ),
-    tests(lab) {
-      test('connections are shared by weight', async () => {
-        await lab.expect({ url: 'http://tcp:9000', protocol: 'tcp' }, { status: 0 });
-        const answers = await lab.all({ url: 'http://tcp:9000', protocol: 'tcp', count: 200 });
-        const first = answers.filter(({ body }) => body.startsWith('echo-v1-')).length;
-        const second = answers.filter(({ body }) => body.startsWith('echo-v2-')).length;
-        assert.equal(first + second, answers.length);
-        assert.ok(Math.abs(first / answers.length - 0.75) < 0.16, `${first} and ${second}`);
-      });
-
-      test('a backend that does not exist takes no connection, and the status says so', async () => {
-        await lab.expect({ url: 'http://tcp-broken:9000', protocol: 'tcp' }, { status: -1 });
-        await lab.expectStatus('TCPRoute', 'tcp-broken', 'tcp-broken', {
-          Accepted: 'True Accepted',
-          ResolvedRefs: 'False BackendNotFound',
-        });
-        await lab.expectStatus('TCPRoute', 'tcp', 'tcp', { ResolvedRefs: 'True ResolvedRefs' });
-        assert.equal((await lab.get('TCPRoute', 'tcp', mesh)).status?.parents?.length, 1);
-      });
-    },
-  },
 ];

@@ -4,7 +4,8 @@ import { test } from 'node:test';
 import { away, httpCase, mesh, route, service } from './backends.ts';
 import type { Feature } from './feature.ts';
 
-const controller = 'istio.io/mesh-controller';
+/** Of routes, whatever class their parent is of; as upstream. */
+const controller = 'istio.io/gateway-controller';
 
 export const statusManifest = [
   httpCase('unknown-kind', '  - backendRefs: [{ group: example.com, kind: Nonsense, name: echo, port: 80 }]'),
