@@ -26,7 +26,7 @@ export interface RequestHead {
   /** The token of Upgrade (lower case), or :protocol of an extended CONNECT. The body is then a byte stream. */
   readonly upgrade: string | undefined;
   /** From Content-Length; undefined if chunked or HTTP/2 without one; 0 if there is no body. */
-  readonly contentLength: number | undefined;
+  contentLength: number | undefined;
   /** `Expect: 100-continue` was sent, and nothing of the body has come. */
   readonly expectsContinue: boolean;
 }

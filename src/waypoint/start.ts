@@ -10,6 +10,7 @@ import { HttpMetrics, MetricSet, openMetrics } from '#/telemetry/index.ts';
 import { gatewayKey, type WaypointConfig } from './config.ts';
 import { controlClient } from './control-client.ts';
 import { DataWorkers } from './data-workers.ts';
+import { countExtensions } from './extensions/index.ts';
 import { SpanQueues } from './span-queues.ts';
 import { waypointGauges } from './worker-gauges.ts';
 
@@ -178,6 +179,7 @@ export async function startWaypoint(
     gauges.set(waypointGauges.resources, [], [...workers.allResources()].length);
     gauges.set(waypointGauges.crashes, [], workers.crashes);
     gauges.set(waypointGauges.linesLost, [], output.droppedTotal);
+    countExtensions(gauges, reports);
     spans.count(gauges);
   };
   // Series of workloads that are gone leave also where nobody scrapes.

@@ -1,5 +1,6 @@
 // What a waypoint tells of itself, beside its traffic.
 import { spanFamilies, type MetricFamily } from '#/telemetry/index.ts';
+import { extensionFamilies } from './extensions/index.ts';
 
 const gauge = (name: string, help: string, labels: readonly string[] = []): MetricFamily => ({
   name,
@@ -30,4 +31,5 @@ export const waypointGauges = {
   crashes: counter('aura_waypoint_worker_crashes', 'Data workers that had to be started again'),
   linesLost: counter('aura_log_lines_lost', 'Log lines lost because nobody read them fast enough'),
   ...spanFamilies,
+  ...extensionFamilies,
 } as const satisfies Record<string, MetricFamily>;

@@ -91,6 +91,11 @@ export class ExtensionHost {
     return this.#phases === undefined || (this.#phases & (1 << phaseNumber[phase])) !== 0;
   }
 
+  /** It is known which phases there are. */
+  get known(): boolean {
+    return this.#phases !== undefined;
+  }
+
   /** Of a request, until `leave`: the host is not given up meanwhile. */
   enter(): void {
     this.#requests++;

@@ -2,7 +2,14 @@
 import type { ServerHandlers } from '#/http/index.ts';
 import { formatSocketAddress } from '#/kit/index.ts';
 import { Authenticator, fetchText } from '../authentication/index.ts';
-import { ExternalAuthorizer, ExternalChannels, HttpClients, RateLimitClient } from '../external/index.ts';
+import { ExtensionHosts } from '../extensions/index.ts';
+import {
+  ExternalAuthorizer,
+  ExternalChannels,
+  ExternalProcessor,
+  HttpClients,
+  RateLimitClient,
+} from '../external/index.ts';
 import type { FinishedSpan } from '../tracing/index.ts';
 import { HttpMetrics } from '#/telemetry/index.ts';
 import { defaultPoolOptions, SessionPool } from '#/tunnel/index.ts';
@@ -13,6 +20,8 @@ import { Resources } from './config/resources.ts';
 import { TargetConfigs, type ChainParts } from './config/target-configs.ts';
 import type { WorkerContext } from './context.ts';
 import { CustomAuthorizationFilter } from './filters/custom-authorization-filter.ts';
+import { extensionFilters } from './filters/extension-filter.ts';
+import { ProcessingFilter } from './filters/processing-filter.ts';
 import { GlobalRateLimitFilter, LocalRateLimitFilter } from './filters/rate-limit-filters.ts';
 import type { ClientConnectionContext, HttpEngine } from './requests/client-connection.ts';
 import { mirrorStats } from './requests/mirror.ts';
@@ -42,6 +51,7 @@ export class DataPath {
   readonly #tcp: TcpRelays;
   readonly #clusters: Clusters;
   readonly #pool: SessionPool;
+  readonly #extensions: ExtensionHosts;
   readonly #ticker: NodeJS.Timeout;
   #openRequests = 0;
   #malformed = 0;
@@ -59,6 +69,8 @@ export class DataPath {
     const channels = new ExternalChannels();
     const authorizer = new ExternalAuthorizer(channels, new HttpClients());
     const limiter = new RateLimitClient(channels);
+    const processor = new ExternalProcessor(channels, clock);
+    this.#extensions = new ExtensionHosts(clock, log.scope('extension'));
     const targets = new TargetConfigs({
       resources: this.resources,
       authenticator: new Authenticator({ fetch: fetchText, clock, log: log.scope('authentication') }),
@@ -73,9 +85,10 @@ export class DataPath {
         meshId: this.resources.mesh.meshId,
       },
       log,
-      more: ({ trafficPolicies }, policies): ChainParts => ({
-        beforeAuthentication:
-          policies.custom.length === 0
+      more: ({ trafficPolicies, extensions }, policies): ChainParts => ({
+        beforeAuthentication: [
+          ...extensionFilters(this.#extensions, extensions, 'AUTHN'),
+          ...(policies.custom.length === 0
             ? []
             : [
                 new CustomAuthorizationFilter(
@@ -84,14 +97,23 @@ export class DataPath {
                   authorizer,
                   log.scope('authorization'),
                 ),
-              ],
-        beforeAuthorization: [],
-        afterAuthorization: trafficPolicies.flatMap((policy) => [
-          ...policy.localRateLimits.map((limit) => new LocalRateLimitFilter(limit, config.workers, clock)),
-          ...policy.globalRateLimits.map(
-            (limit) => new GlobalRateLimitFilter(limit, limiter, log.scope('rate-limit')),
+              ]),
+        ],
+        beforeAuthorization: extensionFilters(this.#extensions, extensions, 'AUTHZ'),
+        afterAuthorization: [
+          ...trafficPolicies.flatMap((policy) => [
+            ...policy.localRateLimits.map((limit) => new LocalRateLimitFilter(limit, config.workers, clock)),
+            ...policy.globalRateLimits.map(
+              (limit) => new GlobalRateLimitFilter(limit, limiter, log.scope('rate-limit')),
+            ),
+          ]),
+          ...trafficPolicies.flatMap(({ externalProcessing }) =>
+            externalProcessing === undefined
+              ? []
+              : [new ProcessingFilter(externalProcessing, processor, log.scope('external-processing'))],
           ),
-        ]),
+          ...extensionFilters(this.#extensions, extensions, 'STATS', 'UNSPECIFIED'),
+        ],
       }),
     });
     const account = new Account({
@@ -135,13 +157,20 @@ export class DataPath {
     });
     this.#tunnels = new ClientTunnels(context, engine, this.#tcp);
     this.#listener = new Listener(context, (peer, request) => this.#tunnels.accept(peer, request));
-    this.#ticker = setInterval(() => this.#pool.tick(), poolTickMs);
+    this.#ticker = setInterval(() => this.#tick(), poolTickMs);
     this.#ticker.unref();
   }
 
   /** All that the control plane has was told; clients are served from now on. */
   configured(): void {
     this.#tunnels.configured = true;
+  }
+
+  #tick(): void {
+    this.#pool.tick();
+    const names = new Set<string>();
+    for (const resource of this.resources.all()) if (resource.kind === 'extension') names.add(resource.name);
+    this.#extensions.retain(names);
   }
 
   /** Returns the port. */
@@ -178,7 +207,8 @@ export class DataPath {
         malformed: this.#malformed,
         mirrorsDropped: mirrorStats.dropped,
       },
-      problems: [...this.resources.problems],
+      extensions: this.#extensions.report(),
+      problems: [...this.resources.problems, ...this.#extensions.problems()],
     };
   }
 
@@ -195,6 +225,7 @@ export class DataPath {
     this.#listener.destroy(reason);
     this.#tcp.abort();
     this.#clusters.destroy();
+    this.#extensions.destroy();
     this.#pool.destroy(reason);
   }
 }

@@ -1,5 +1,6 @@
 // What a data worker tells when it is asked: numbers since the last time, and what is open now.
 import type { HttpMetricsReport } from '#/telemetry/index.ts';
+import type { ExtensionReport } from '../extensions/index.ts';
 
 export interface WorkerReport {
   readonly traffic: HttpMetricsReport;
@@ -18,6 +19,7 @@ export interface WorkerReport {
     readonly malformed: number;
     readonly mirrorsDropped: number;
   };
+  readonly extensions: readonly ExtensionReport[];
   /** Configuration that could not be used: resource and reasons. */
   readonly problems: readonly (readonly [string, readonly string[]])[];
 }

@@ -1,5 +1,6 @@
 // The body of a request on its way: held while nobody takes it, kept while the request may have to be sent again.
 import type { ClientExchange, HeaderMap } from '#/http/index.ts';
+import { BodyPipe, type BodyAsk } from './body-pipe.ts';
 
 /** Who takes a copy of the body. `reset`: it does not get the rest. */
 export type BodyCopy = Pick<ClientExchange, 'write' | 'end' | 'reset'>;
@@ -18,8 +19,14 @@ export class RequestBody {
   #copies: BodyCopy[] = [];
   #keeps: boolean;
   #over = false;
+  /** A filter looks at each chunk before it goes on. */
+  #pipe: BodyPipe | undefined;
+  /** Bytes that went on, or wait for somebody to take them. */
+  #passed = 0;
+  /** All of it is here. */
   ended: boolean;
   trailers: HeaderMap | undefined;
+  /** That came. */
   bytes = 0;
 
   /** `keepLimit` bytes are kept for another try; 0: none. */
@@ -49,7 +56,13 @@ export class RequestBody {
       return;
     }
     this.bytes += chunk.length;
-    this.#owed += chunk.length;
+    if (this.#pipe === undefined) this.#pass(chunk, chunk.length);
+    else this.#pipe.push(chunk);
+  }
+
+  #pass(chunk: Buffer, owed: number): void {
+    this.#passed += chunk.length;
+    this.#owed += owed;
     if (this.#keeps && this.#partBytes + chunk.length > this.#keepLimit && this.#target !== undefined)
       this.forget();
     if (this.#target === undefined || this.#keeps) {
@@ -67,7 +80,7 @@ export class RequestBody {
 
   /** A copy of the whole body goes there as well, as long as it keeps up. Only while all of it is here. */
   copyTo(target: BodyCopy): void {
-    const lost = this.bytes > this.#partBytes;
+    const lost = this.#passed > this.#partBytes;
     if (lost || (this.#over && !this.ended)) {
       target.reset();
       return;
@@ -79,8 +92,14 @@ export class RequestBody {
 
   end(trailers: HeaderMap | undefined): void {
     if (this.#over) return;
-    this.ended = true;
     this.trailers = trailers;
+    if (this.#pipe === undefined) this.#passEnd();
+    else this.#pipe.end();
+  }
+
+  #passEnd(): void {
+    const { trailers } = this;
+    this.ended = true;
     for (const copy of this.#copies) copy.end(trailers);
     this.#copies = [];
     this.#target?.end(trailers);
@@ -88,7 +107,35 @@ export class RequestBody {
 
   /** Bytes that wait for somebody to take them: the client may not be able to send more. */
   get held(): number {
-    return this.#owed;
+    return this.#owed + (this.#pipe?.held ?? 0);
+  }
+
+  /** Nothing of it came, and nothing goes on. */
+  get empty(): boolean {
+    return this.bytes === 0 && this.#passed === 0;
+  }
+
+  /** Instead of what was collected. Only once it has ended, and before anybody takes it. */
+  replace(body: Buffer): void {
+    this.bytes = this.#passed = this.#partBytes = body.length;
+    this.#parts = body.length === 0 ? [] : [body];
+  }
+
+  /** From now on chunks pass `ask`, and those first that wait here. Only before anybody takes them. */
+  pipe(ask: BodyAsk): void {
+    const early = this.#parts;
+    const { ended } = this;
+    this.#parts = [];
+    this.#partBytes = this.#passed = 0;
+    this.ended = false;
+    this.#settle();
+    const pipe = new BodyPipe(ask, {
+      data: (chunk, owed) => this.#pass(chunk, owed),
+      end: () => this.#passEnd(),
+    });
+    this.#pipe = pipe;
+    for (const part of early) pipe.push(part, 0);
+    if (ended) pipe.end();
   }
 
   /** Everything that came so far; not to be changed. */
@@ -129,6 +176,10 @@ export class RequestBody {
     this.#over = true;
     this.#target = undefined;
     if (!this.ended) this.#parts = [];
+    const held = this.#pipe?.held ?? 0;
+    this.#pipe?.close();
+    this.#pipe = undefined;
+    this.#owed += held;
     const copies = this.#copies;
     this.#copies = [];
     for (const copy of copies) copy.reset();

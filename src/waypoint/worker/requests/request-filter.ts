@@ -2,6 +2,8 @@
 import type { HeaderMap, RequestHead, ResponseHead, ServerExchange } from '#/http/index.ts';
 import type { AuthenticatedToken, HeaderValue, HttpSubject } from '#/model/index.ts';
 import type { HttpResponseFlag } from '#/telemetry/index.ts';
+import type { BodyAsk } from './body-pipe.ts';
+import type { ResponseTap } from './response-relay.ts';
 
 export interface Reply {
   readonly status: number;
@@ -17,6 +19,17 @@ export interface Reply {
 /** Told of the response before its head goes to the client; may change it. */
 export type ResponseStep = (head: ResponseHead) => void;
 
+/** What a request came to. */
+export interface RequestEnd {
+  /** 0: there was no response. */
+  readonly status: number;
+  readonly details: string;
+  readonly flags: readonly HttpResponseFlag[];
+  readonly bytesReceived: number;
+  readonly bytesSent: number;
+  readonly attempts: number;
+}
+
 /** A request as a filter sees it. */
 export interface FilteredRequest {
   readonly head: RequestHead;
@@ -27,16 +40,28 @@ export interface FilteredRequest {
   setToken(token: AuthenticatedToken): void;
   /** Answers instead of the destination. */
   reply(reply: Reply): void;
+  /** As `reply`; if the response has begun, it is cut off. */
+  fail(reply: Reply): void;
   /** Goes on with the next filter, after a `wait`. */
   proceed(): void;
   onResponse(step: ResponseStep): void;
+  /** Looks at the response on its way, and may hold it back. Answers of later filters as well, but not its own. */
+  tapResponse(tap: ResponseTap): void;
   /** Called when the exchange is over, however it ended. */
-  onOver(step: () => void): void;
+  onOver(step: (end: RequestEnd) => void): void;
   /**
    * Collects the body up to `maxBytes` and calls back once it is whole, or longer than that (`complete` false). What was
    * collected is sent on afterwards. Only before `proceed`.
    */
   collectBody(maxBytes: number, done: (body: Buffer, complete: boolean) => void): void;
+  /** There is a body, or may be one. Not for an upgrade. */
+  readonly hasBody: boolean;
+  /** Instead of a body that was collected whole. Only before `proceed`. */
+  replaceBody(body: Buffer): void;
+  /** Looks at the body chunk by chunk, from now on and at what came before. Once, and only before `proceed`. */
+  pipeBody(ask: BodyAsk): void;
+  /** What routes and later filters see, and what is sent. In canonical form. */
+  setPath(path: string, query: string | undefined): void;
 }
 
 /** `next`: go on. `wait`: it has replied, or calls `proceed` later. */

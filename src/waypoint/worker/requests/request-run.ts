@@ -9,7 +9,7 @@ import type {
   ServerExchange,
 } from '#/http/index.ts';
 import { HeaderMap as Headers } from '#/http/index.ts';
-import type { AuthenticatedToken, HttpSubject } from '#/model/index.ts';
+import type { AuthenticatedToken, HttpSubject, RequestFacts } from '#/model/index.ts';
 import {
   authorityChange,
   changeHeaders,
@@ -23,8 +23,17 @@ import type { ChosenEndpoint } from '../upstream/cluster.ts';
 import { Attempt, type AttemptOwner, type AttemptFailure } from './attempt.ts';
 import type { ClientConnectionContext } from './client-connection.ts';
 import { localReply } from './local-reply.ts';
+import type { BodyAsk } from './body-pipe.ts';
 import { RequestBody } from './request-body.ts';
-import type { FilteredRequest, FilterOutcome, Reply, RequestFilter, ResponseStep } from './request-filter.ts';
+import type {
+  FilteredRequest,
+  FilterOutcome,
+  Reply,
+  RequestEnd,
+  RequestFilter,
+  ResponseStep,
+} from './request-filter.ts';
+import { ResponseRelay, type ResponseTap } from './response-relay.ts';
 
 /** Milliseconds to wait for a connection to an endpoint, if nothing else is said. */
 const defaultConnectTimeoutMs = 10_000;
@@ -32,14 +41,8 @@ const defaultConnectTimeoutMs = 10_000;
 const overflow: TryOutcome = { kind: 'overflow' };
 
 /** What is known at the end, beside what the exchange itself says. */
-export interface RunOutcome {
-  readonly status: number;
-  readonly details: string;
-  readonly flags: readonly HttpResponseFlag[];
+export interface RunOutcome extends RequestEnd {
   readonly grpcStatus: number | undefined;
-  readonly bytesReceived: number;
-  readonly bytesSent: number;
-  readonly attempts: number;
   readonly endpoint: ChosenEndpoint | undefined;
   readonly failureReason: string | undefined;
   readonly plan: RequestPlan | undefined;
@@ -51,7 +54,7 @@ export interface RunOutcome {
 
 export class RequestRun implements FilteredRequest, MessageReceiver, AttemptOwner {
   readonly head: RequestHead;
-  readonly subject: HttpSubject & { token: AuthenticatedToken | undefined };
+  readonly subject: HttpSubject & { request: RequestFacts; token: AuthenticatedToken | undefined };
   readonly trace: OutgoingTrace | undefined;
   readonly #client: ClientConnectionContext;
   readonly #exchange: ServerExchange;
@@ -67,7 +70,11 @@ export class RequestRun implements FilteredRequest, MessageReceiver, AttemptOwne
   #upstreamEnded = false;
   readonly #flags: HttpResponseFlag[] = [];
   #responseSteps: ResponseStep[] | undefined;
-  #overSteps: (() => void)[] | undefined;
+  #overSteps: ((end: RequestEnd) => void)[] | undefined;
+  /** Of filters that look at the response; taken by the relay once there is one. */
+  #taps: ResponseTap[] | undefined;
+  #relay: ResponseRelay | undefined;
+  #outcome: RunOutcome | undefined;
   #nextFilter = 0;
   #collecting:
     | { readonly maxBytes: number; readonly done: (body: Buffer, complete: boolean) => void }
@@ -164,8 +171,12 @@ export class RequestRun implements FilteredRequest, MessageReceiver, AttemptOwne
     (this.#responseSteps ??= []).push(step);
   }
 
-  onOver(step: () => void): void {
-    if (this.over) step();
+  tapResponse(tap: ResponseTap): void {
+    (this.#taps ??= []).push(tap);
+  }
+
+  onOver(step: (end: RequestEnd) => void): void {
+    if (this.#outcome !== undefined) step(this.#outcome);
     else (this.#overSteps ??= []).push(step);
   }
 
@@ -173,6 +184,27 @@ export class RequestRun implements FilteredRequest, MessageReceiver, AttemptOwne
     this.#continue();
     this.#collecting = { maxBytes, done };
     this.#checkCollected();
+  }
+
+  get hasBody(): boolean {
+    return !this.requestIsWhole && this.head.upgrade === undefined;
+  }
+
+  replaceBody(body: Buffer): void {
+    this.#body.replace(body);
+    this.head.contentLength = body.length;
+  }
+
+  pipeBody(ask: BodyAsk): void {
+    this.#continue();
+    this.#body.pipe(ask);
+    this.head.contentLength = undefined;
+  }
+
+  setPath(path: string, query: string | undefined): void {
+    this.head.path = path;
+    this.head.query = query;
+    this.subject.request = { ...this.subject.request, path, query: query ?? '' };
   }
 
   /** The client waits for this before it sends the body. */
@@ -225,13 +257,23 @@ export class RequestRun implements FilteredRequest, MessageReceiver, AttemptOwne
     const made = localReply(reply, this.subject.request);
     const grpcStatus = made.head.headers.get('grpc-status');
     if (grpcStatus !== undefined) this.#grpcStatus = Number(grpcStatus);
-    this.#sendHead(made.head, made.body.length === 0);
-    if (made.body.length > 0) {
-      this.#bytesSent += made.body.length;
-      this.#exchange.write(made.body);
-      this.#exchange.end();
+    this.#dropRelay();
+    this.#respond(made.head, made.body.length === 0);
+    if (made.body.length === 0) return;
+    this.#bytesSent += made.body.length;
+    this.#pass(made.body, 0);
+    this.#passEnd(undefined);
+  }
+
+  fail(reply: Reply): void {
+    if (this.over) return;
+    if (this.#response === undefined) {
+      this.reply(reply);
+      return;
     }
-    this.#finish();
+    if (reply.flag !== undefined) this.#flags.push(reply.flag);
+    this.#attempt?.abandon();
+    this.#cut(reply.details);
   }
 
   // ── the client's side ────────────────────────────────────────────────────
@@ -387,7 +429,7 @@ export class RequestRun implements FilteredRequest, MessageReceiver, AttemptOwne
 
   /** Nothing of the body will come, so that the head can say so. */
   get requestIsWhole(): boolean {
-    return this.#body.ended && this.#body.bytes === 0 && this.#body.trailers === undefined;
+    return this.#body.ended && this.#body.empty && this.#body.trailers === undefined;
   }
 
   attemptWritable(): void {
@@ -431,8 +473,7 @@ export class RequestRun implements FilteredRequest, MessageReceiver, AttemptOwne
     }
     this.#noteGrpc(head.headers);
     this.#switched = attempt.switched;
-    this.#sendHead(head, ended);
-    if (ended) this.#finish();
+    this.#respond(head, ended);
   }
 
   attemptData(attempt: Attempt, chunk: Buffer): void {
@@ -448,18 +489,14 @@ export class RequestRun implements FilteredRequest, MessageReceiver, AttemptOwne
       this.#cut('response_payload_too_large');
       return;
     }
-    if (this.#exchange.write(chunk)) attempt.consumed(chunk.length);
-    else this.#owedToUpstream += chunk.length;
+    this.#pass(chunk, chunk.length);
   }
 
   attemptEnd(trailers: HeaderMap | undefined): void {
     if (this.over) return;
     this.#trailers = trailers;
     if (trailers !== undefined) this.#noteGrpc(trailers);
-    this.#exchange.end(trailers);
-    if (this.#switched && !this.#body.ended) this.#upstreamEnded = true;
-    else if (this.#switched) this.#switchedOver();
-    else this.#finish();
+    this.#passEnd(trailers);
   }
 
   /** Both directions of an upgraded exchange have ended in order. */
@@ -496,7 +533,7 @@ export class RequestRun implements FilteredRequest, MessageReceiver, AttemptOwne
       {
         retries: this.#attempts - 1,
         replayable: this.#body.replayable && this.head.upgrade === undefined,
-        responseStarted: this.#response !== undefined,
+        responseStarted: this.#response !== undefined || this.#relay !== undefined,
         ...(this.#deadlineAt === undefined ? {} : { remainingMs: this.#deadlineAt - performance.now() }),
       },
       Math.random,
@@ -527,10 +564,64 @@ export class RequestRun implements FilteredRequest, MessageReceiver, AttemptOwne
     if (status !== undefined && /^[0-9]{1,3}$/.test(status)) this.#grpcStatus = Number(status);
   }
 
+  /** The response begins: past those who look at it, or at once. */
+  #respond(head: ResponseHead, ended: boolean): void {
+    const taps = this.#taps;
+    if (taps === undefined) {
+      this.#sendHead(head, ended);
+      return;
+    }
+    // Once: what is said instead of a response that was held back goes straight to the client.
+    this.#taps = undefined;
+    this.#relay = new ResponseRelay(
+      taps,
+      {
+        head: (changed, none) => this.#sendHead(changed, none),
+        data: (chunk, owed) => this.#write(chunk, owed),
+        end: (trailers) => this.#end(trailers),
+      },
+      !this.#switched,
+      (bytes) => this.#attempt?.consumed(bytes),
+    );
+    this.#relay.head(head, ended);
+  }
+
+  #pass(chunk: Buffer, owed: number): void {
+    if (this.#relay === undefined) this.#write(chunk, owed);
+    else this.#relay.data(chunk, owed);
+  }
+
+  #passEnd(trailers: HeaderMap | undefined): void {
+    if (this.#relay === undefined) this.#end(trailers);
+    else this.#relay.end(trailers);
+  }
+
+  /** Whoever holds the response back is no longer waited for. */
+  #dropRelay(): void {
+    if (this.#relay === undefined) return;
+    this.#relay.close();
+    this.#relay = undefined;
+    this.#switched = false;
+    this.#attempt?.abandon();
+  }
+
   #sendHead(head: ResponseHead, ended: boolean): void {
     for (const step of this.#responseSteps ?? []) step(head);
     this.#response = head;
     this.#exchange.respond(head, ended);
+    if (ended) this.#finish();
+  }
+
+  #write(chunk: Buffer, owed: number): void {
+    if (!this.#exchange.write(chunk)) this.#owedToUpstream += owed;
+    else if (owed > 0) this.#attempt?.consumed(owed);
+  }
+
+  #end(trailers: HeaderMap | undefined): void {
+    this.#exchange.end(trailers);
+    if (this.#switched && !this.#body.ended) this.#upstreamEnded = true;
+    else if (this.#switched) this.#switchedOver();
+    else this.#finish();
   }
 
   /** The response has begun and cannot be finished: the client must see that it is cut. */
@@ -550,8 +641,8 @@ export class RequestRun implements FilteredRequest, MessageReceiver, AttemptOwne
     this.#body.close();
     this.writable();
     this.#collecting = undefined;
-    for (const step of this.#overSteps ?? []) step();
-    this.#client.finished(this, {
+    this.#relay?.close();
+    const outcome: RunOutcome = {
       status: this.#response?.status ?? 0,
       details: this.#details,
       flags: this.#flags,
@@ -566,6 +657,9 @@ export class RequestRun implements FilteredRequest, MessageReceiver, AttemptOwne
       upstreamMs: this.#upstreamMs,
       response: this.#response,
       trailers: this.#trailers,
-    });
+    };
+    this.#outcome = outcome;
+    for (const step of this.#overSteps ?? []) step(outcome);
+    this.#client.finished(this, outcome);
   }
 }
