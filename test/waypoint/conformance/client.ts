@@ -58,7 +58,7 @@ function http2(order: Order, session: ClientHttp2Session): Promise<Answer> {
     stream.setTimeout(timeoutMs, () => stream.destroy(new Error('timeout')));
     stream.on('response', (response) => {
       status = Number(response[':status']);
-      got = headersOf(response as Record<string, string | string[]>);
+      got = headersOf(response);
     });
     stream.on('data', (chunk: string) => (body += chunk));
     stream.on('end', () => done({ status, headers: got, body }));

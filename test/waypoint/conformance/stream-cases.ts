@@ -60,7 +60,7 @@ const deployment = (version: string, key: string, cert: string): unknown => ({
 });
 
 async function startTlsServers({ lab }: ConformanceLab): Promise<void> {
-  const { files } = await CertificateAuthority.selfSigned('cluster.local');
+  const { files } = await CertificateAuthority.selfSigned({ trustDomain: 'cluster.local' });
   for (const version of ['v1', 'v2'])
     await lab.apply(JSON.stringify(deployment(version, files.caKeyPem, files.caCertPem)));
   for (const version of ['v1', 'v2'])
