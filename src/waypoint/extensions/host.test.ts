@@ -108,21 +108,23 @@ test('a module that cannot be loaded fails every call, is a problem, and is not 
     ['new Function("return 1")()', /EvalError|Code generation/],
     ['process.exit()', /process is not defined/],
   ];
-  await Promise.all(
-    wrong.map(async ([module, why]) => {
-      using one = new TestHost(module);
-      assert.match((await one.request()).failure ?? '', why, module);
-      assert.match(one.host.problem ?? '', why, module);
-      assert.equal(one.host.state, 'broken');
-      assert.match((await one.request()).failure ?? '', why, module);
-      assert.equal(one.host.counters.restarts, 0);
-    }),
-  );
+  for (const [module, why] of wrong) {
+    using one = new TestHost(module);
+    assert.match((await one.request()).failure ?? '', why, module);
+    assert.match(one.host.problem ?? '', why, module);
+    assert.equal(one.host.state, 'broken');
+    assert.match((await one.request()).failure ?? '', why, module);
+    assert.equal(one.host.counters.restarts, 0);
+  }
 });
 
 test('a module whose own code never ends is given up', async () => {
-  using one = new TestHost('for (;;); export default {}');
+  using one = new TestHost('for (;;); export default {}', {}, { loadMs: 50 });
   assert.match((await one.request()).failure ?? '', /timed out/);
+  assert.match(one.host.problem ?? '', /timed out/);
+  // Twice, since it may have been the machine's fault; then after a while.
+  assert.equal(one.host.counters.restarts, 2);
+  assert.equal(one.host.state, 'waiting');
 });
 
 test('calls under way are bounded; more of them fail', async () => {

@@ -15,6 +15,8 @@ export interface ExtensionHostOptions {
   readonly log: Logger;
   /** Calls under way. Default 1024. */
   readonly maxInFlight?: number;
+  /** Of the module's own code at load. Default 5000. */
+  readonly loadMs?: number;
 }
 
 interface Pending {
@@ -44,9 +46,7 @@ const restartBackoff = { initial: 100, max: 2000 };
 /** A thread that has lived for so long did not die of what killed the one before. */
 const soundAfterMs = 10_000;
 /** From the start of the thread until the module is loaded. */
-const startMs = 10_000;
-/** Of the module's own code at load. */
-const loadMs = 1000;
+const startMs = 30_000;
 
 export class ExtensionHost {
   readonly extension: Extension;
@@ -55,6 +55,7 @@ export class ExtensionHost {
   readonly #log: Logger;
   readonly #lines: LogBucket;
   readonly #maxInFlight: number;
+  readonly #loadMs: number;
   readonly #pending = new Map<number, Pending>();
   #batch: (number | string)[] = [];
   #state: State = 'idle';
@@ -70,7 +71,8 @@ export class ExtensionHost {
   /** Why the module is not in force. */
   problem: string | undefined;
 
-  constructor({ extension, clock, log, maxInFlight = 1024 }: ExtensionHostOptions) {
+  constructor({ extension, clock, log, maxInFlight = 1024, loadMs = 5000 }: ExtensionHostOptions) {
+    this.#loadMs = loadMs;
     this.extension = extension;
     this.#clock = clock;
     this.#log = log;
@@ -149,7 +151,12 @@ export class ExtensionHost {
   #start(): void {
     this.#state = 'starting';
     const { module, language, config, memoryMb } = this.extension;
-    const init: ThreadInit = { source: module, language, config: JSON.stringify(config ?? null), loadMs };
+    const init: ThreadInit = {
+      source: module,
+      language,
+      config: JSON.stringify(config ?? null),
+      loadMs: this.#loadMs,
+    };
     const { port1: port, port2 } = new MessageChannel();
     let worker: Worker;
     try {
@@ -189,6 +196,8 @@ export class ExtensionHost {
           : errorText(error);
     });
     worker.on('exit', () => {
+      // What it has said before it ended may come after the news of its end.
+      this.#readAll(thread);
       if (this.#thread === thread) this.#died(thread.reason ?? 'its thread has ended');
     });
     this.#timer = this.#clock.after(startMs, () => {
@@ -196,6 +205,14 @@ export class ExtensionHost {
       if (this.#thread === thread && this.#state === 'starting')
         this.#died(`its module is not loaded within ${startMs / 1000} s`);
     });
+  }
+
+  #readAll(thread: Thread): void {
+    while (this.#thread === thread) {
+      const waiting: { message: FromThread } | undefined = receiveMessageOnPort(thread.port);
+      if (waiting === undefined) return;
+      this.#received(waiting.message);
+    }
   }
 
   #received(message: FromThread): void {
@@ -214,6 +231,10 @@ export class ExtensionHost {
         extension: this.extension.name,
         error: this.problem,
       });
+      if (message.late) {
+        this.#died(this.problem);
+        return;
+      }
       this.#discard();
       this.#state = 'broken';
       this.#failAll(`the module cannot be loaded: ${this.problem}`);
@@ -240,12 +261,7 @@ export class ExtensionHost {
   #onTimer(): void {
     this.#timer = undefined;
     // Answers may lie there unread because this thread was busy.
-    const thread = this.#thread;
-    while (thread !== undefined && this.#thread === thread) {
-      const waiting: { message: FromThread } | undefined = receiveMessageOnPort(thread.port);
-      if (waiting === undefined) break;
-      this.#received(waiting.message);
-    }
+    if (this.#thread !== undefined) this.#readAll(this.#thread);
     if (this.#state !== 'ready' || this.#timer !== undefined) return;
     const now = this.#clock.now();
     let next: number | undefined;

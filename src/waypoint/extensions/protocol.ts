@@ -40,7 +40,8 @@ export type Calls = readonly (number | string)[];
 /** Ready: `1 << phaseNumber` of every phase that there is. Failed: why the module cannot be loaded. */
 export type FromThread =
   | { readonly ready: number }
-  | { readonly failed: string }
+  /** `late`: its own code did not end in time, which may be the machine's fault. */
+  | { readonly failed: string; readonly late: boolean }
   /** An answer as JSON. */
   | readonly [id: number, answer: string];
 

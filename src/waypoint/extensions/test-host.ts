@@ -40,7 +40,7 @@ export class TestHost implements Disposable {
   constructor(
     module: string,
     changes: Partial<Extension> = {},
-    { clock = systemClock, maxInFlight = 1024 }: { clock?: Clock; maxInFlight?: number } = {},
+    { clock = systemClock, ...more }: { clock?: Clock; maxInFlight?: number; loadMs?: number } = {},
   ) {
     const log: Logger = {
       ...silentLogger,
@@ -49,7 +49,7 @@ export class TestHost implements Disposable {
       warn: (message, fields) => log.log('warn', message, fields),
       error: (message, fields) => log.log('error', message, fields),
     };
-    this.host = new ExtensionHost({ extension: extensionOf(module, changes), clock, log, maxInFlight });
+    this.host = new ExtensionHost({ extension: extensionOf(module, changes), clock, log, ...more });
   }
 
   call(phase: Phase, input: PhaseInput): Promise<ExtensionResult> {

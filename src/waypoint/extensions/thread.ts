@@ -35,5 +35,6 @@ try {
   });
   tell({ ready: phases });
 } catch (error) {
-  tell({ failed: textOf(error) });
+  const { code } = error as { code?: unknown };
+  tell({ failed: textOf(error), late: code === 'ERR_SCRIPT_EXECUTION_TIMEOUT' });
 }
