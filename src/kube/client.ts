@@ -2,71 +2,22 @@
 import type { Duplex } from 'node:stream';
 import { inClusterConfig, loadKubeconfig, type ClusterConfig } from './config.ts';
 import { isAlreadyExists, isNotFound, KubeError } from './kube-error.ts';
-import type { Draft, DynamicObject, KubeObject, TokenUser } from './objects.ts';
+import type { Draft, DynamicObject, KubeObject } from './objects.ts';
 import { forwardedStream, portForwardProtocol } from './port-forward.ts';
+import type {
+  DeleteOptions,
+  ListOptions,
+  ListResult,
+  PatchOptions,
+  PatchType,
+  TokenReviewResult,
+  WatchEvent,
+  WatchOptions,
+  WriteOptions,
+} from './request-options.ts';
+import { checkName, resourcePath, segment, withQuery } from './resource-path.ts';
 import { apiVersionOf, pods, type Resource } from './resources.ts';
 import { Transport } from './transport.ts';
-
-export interface Selectors {
-  /** `app=web,tier!=db` */
-  readonly labelSelector?: string | undefined;
-  /** `spec.nodeName=a` */
-  readonly fieldSelector?: string | undefined;
-}
-
-export interface ListOptions extends Selectors {
-  readonly namespace?: string | undefined;
-  readonly limit?: number;
-  readonly continue?: string;
-  readonly resourceVersion?: string;
-  readonly resourceVersionMatch?: 'Exact' | 'NotOlderThan';
-  readonly signal?: AbortSignal | undefined;
-}
-
-export interface ListResult<T> {
-  readonly items: readonly T[];
-  readonly resourceVersion: string;
-  readonly continue?: string;
-}
-
-export interface WatchOptions extends Selectors {
-  readonly namespace?: string | undefined;
-  readonly resourceVersion?: string;
-  readonly allowBookmarks?: boolean;
-  /** Seconds after which the server ends the watch. */
-  readonly timeoutSeconds?: number;
-  readonly signal?: AbortSignal | undefined;
-}
-
-export type WatchEvent<T> =
-  | { readonly type: 'ADDED' | 'MODIFIED' | 'DELETED'; readonly object: T }
-  | { readonly type: 'BOOKMARK'; readonly resourceVersion: string };
-
-export interface WriteOptions {
-  readonly subresource?: string;
-  readonly fieldManager?: string;
-  readonly dryRun?: boolean;
-  readonly fieldValidation?: 'Strict' | 'Warn' | 'Ignore';
-  readonly signal?: AbortSignal | undefined;
-}
-
-export interface PatchOptions extends WriteOptions {
-  /** Only for `apply`: takes fields from other managers. */
-  readonly force?: boolean;
-}
-
-export interface DeleteOptions {
-  readonly gracePeriodSeconds?: number;
-  readonly propagationPolicy?: 'Background' | 'Foreground' | 'Orphan';
-  readonly preconditions?: { readonly uid?: string; readonly resourceVersion?: string };
-  readonly signal?: AbortSignal | undefined;
-}
-
-export type PatchType = 'merge' | 'strategic' | 'json' | 'apply';
-
-export type TokenReviewResult =
-  | { readonly authenticated: true; readonly user: TokenUser; readonly audiences: readonly string[] }
-  | { readonly authenticated: false; readonly error: string };
 
 const patchContentTypes: Readonly<Record<PatchType, string>> = {
   merge: 'application/merge-patch+json',
@@ -75,24 +26,6 @@ const patchContentTypes: Readonly<Record<PatchType, string>> = {
   // JSON is YAML.
   apply: 'application/apply-patch+yaml',
 };
-
-const segment = encodeURIComponent;
-
-/** `/apis/group/version/namespaces/ns/plural/name/subresource` */
-export function resourcePath(
-  resource: Resource<KubeObject>,
-  namespace: string | undefined,
-  name?: string,
-  subresource?: string,
-): string {
-  const root = resource.group === '' ? '/api' : `/apis/${resource.group}`;
-  const scope =
-    resource.namespaced && namespace !== undefined && namespace !== ''
-      ? `/namespaces/${segment(namespace)}`
-      : '';
-  const object = name === undefined ? '' : `/${segment(name)}`;
-  return `${root}/${resource.version}${scope}/${resource.plural}${object}${subresource === undefined ? '' : `/${subresource}`}`;
-}
 
 export class KubeClient {
   readonly #transport: Transport;
@@ -462,17 +395,3 @@ const writeQuery = (options: WriteOptions): Record<string, string | undefined> =
   fieldValidation: options.fieldValidation,
   dryRun: options.dryRun === true ? 'All' : undefined,
 });
-
-function withQuery(path: string, query: Readonly<Record<string, string | number | undefined>>): string {
-  const parts = Object.entries(query)
-    .filter((entry): entry is [string, string | number] => entry[1] !== undefined && entry[1] !== '')
-    .map(([key, value]) => `${key}=${segment(String(value))}`);
-  return parts.length === 0 ? path : `${path}?${parts.join('&')}`;
-}
-
-/** An empty name would turn "this object" into "all objects of the kind". */
-function checkName(name: string): string {
-  if (name === '' || name === '.' || name === '..' || name.includes('/'))
-    throw new TypeError(`not an object's name: "${name}"`);
-  return name;
-}

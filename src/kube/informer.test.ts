@@ -1,7 +1,8 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import { ManualClock } from '#/kit/index.ts';
-import type { KubeClient, ListResult, WatchEvent } from './client.ts';
+import type { KubeClient } from './client.ts';
+import type { ListResult, WatchEvent } from './request-options.ts';
 import { Informer } from './informer.ts';
 import { KubeError } from './kube-error.ts';
 import type { ConfigMap } from './objects.ts';

@@ -2,7 +2,8 @@
 // again when the server has forgotten our place (410), wait longer after each failure in a row.
 import { backoffDelay, silentLogger, systemClock, type Clock, type Logger } from '#/kit/index.ts';
 import { errorText } from '#/errors/index.ts';
-import type { KubeClient, Selectors } from './client.ts';
+import type { KubeClient } from './client.ts';
+import type { Selectors } from './request-options.ts';
 import { equalJson } from './equal.ts';
 import { isGone } from './kube-error.ts';
 import type { DynamicObject, KubeObject } from './objects.ts';

@@ -2,24 +2,26 @@
 // `client.get(pods, ...)` gives a Pod.
 import type {
   ConfigMap,
-  CronJob,
-  DaemonSet,
-  Deployment,
   DynamicObject,
   EndpointSlice,
-  Job,
   KubeEvent,
   KubeObject,
   KubeService,
   Lease,
   Namespace,
   Node,
-  Pod,
-  ReplicaSet,
   Secret,
   ServiceAccount,
-  StatefulSet,
 } from './objects.ts';
+import type {
+  CronJob,
+  DaemonSet,
+  Deployment,
+  Job,
+  Pod,
+  ReplicaSet,
+  StatefulSet,
+} from './workload-objects.ts';
 
 export interface Resource<T extends KubeObject = DynamicObject> {
   /** Empty for the core group. */
