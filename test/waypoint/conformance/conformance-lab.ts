@@ -124,9 +124,8 @@ export class ConformanceLab implements AsyncDisposable {
 
   async start(manifest: string): Promise<void> {
     const { lab } = this;
-    await lab.up('--nodes', '2', '-f', lab.file('backends.yaml', backends));
+    await lab.up('--nodes', '2', '-f', lab.file('all.yaml', backends + manifest));
     await lab.must('waypoint', 'apply', '-n', mesh, '--enroll-namespace', '--wait');
-    await lab.apply(manifest);
     for (const namespace of [mesh, away]) this.#clients.set(namespace, new Client(lab.env, namespace));
     await this.expect({ url: 'http://echo/' }, {}, (answer) =>
       assert.ok('x-request-id' in reportOf(answer).headers, 'it should go through the waypoint'),

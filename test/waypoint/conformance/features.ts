@@ -15,18 +15,20 @@ import { mirrorFeatures } from './mirror-cases.ts';
 import { protocolFeatures } from './protocol-cases.ts';
 import { redirectFeatures, redirectManifest, redirectTests } from './redirect-cases.ts';
 import { rewriteFeatures } from './rewrite-cases.ts';
+import { serviceManifest, serviceTests } from './service-cases.ts';
 import { streamFeatures } from './stream-cases.ts';
 import { statusManifest, statusTests } from './status-cases.ts';
 import { timeFeatures } from './time-cases.ts';
 
 const httpRoute: Feature = {
   name: 'HTTPRoute',
-  manifest: matchingManifest + headerManifest + redirectManifest + statusManifest,
+  manifest: matchingManifest + headerManifest + redirectManifest + statusManifest + serviceManifest,
   tests(lab) {
     matchingTests(lab);
     headerTests(lab);
     redirectTests(lab);
     statusTests(lab);
+    serviceTests(lab);
   },
 };
 

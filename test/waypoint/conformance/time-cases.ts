@@ -144,7 +144,7 @@ export const timeFeatures: readonly Feature[] = [
     name: 'HTTPRouteRetryConnectionError',
     manifest: [
       httpCase('retry-error', rule('/cut', 'retry: { attempts: 2, backoff: 10ms }')),
-      // Half of its endpoints are pods in which nobody listens on the port.
+      // Of its endpoints one is a pod in which nobody listens (see mirror-cases.ts).
       service('half-broken', 'half: broken'),
       `
 apiVersion: apps/v1
@@ -161,17 +161,6 @@ spec:
           image: aura/echo
           env: [{ name: SERVICE_VERSION, value: half }]
           readinessProbe: { tcpSocket: { port: 9090 }, periodSeconds: 2 }
----
-apiVersion: apps/v1
-kind: Deployment
-metadata: { name: mute, namespace: ${mesh} }
-spec:
-  selector: { matchLabels: { half: broken, part: mute } }
-  template:
-    metadata: { labels: { half: broken, part: mute } }
-    spec:
-      terminationGracePeriodSeconds: 1
-      containers: [{ name: mute, image: aura/debug }]
 ---`,
       service('retry-connect'),
       route(
