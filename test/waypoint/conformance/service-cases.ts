@@ -67,8 +67,13 @@ const slice = (name: string, ip: string): unknown => ({
 export const serviceTests: Feature['tests'] = (lab) => {
   before(async () => {
     const ip = await lab.lab.mustKubectl([
-      ...['get', 'pods', '-n', mesh, '-l', 'app=echo,version=v1'],
-      ...['-o', 'jsonpath={.items[0].status.podIP}'],
+      'get',
+      'pods',
+      '-n',
+      mesh,
+      '--selector=app=echo,version=v1',
+      '-o',
+      'jsonpath={.items[0].status.podIP}',
     ]);
     for (const name of ['by-hand', 'headless-by-hand'])
       await lab.lab.apply(JSON.stringify(slice(name, ip.trim())));
