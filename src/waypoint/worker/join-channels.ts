@@ -80,12 +80,13 @@ export function joinChannels(
     finished({ forth: forth.bytes, back: back.bytes, ...(failure === undefined ? {} : { failure }) });
   };
   const forth: Direction = new Direction(first, second, (message) => {
-    if (message !== undefined) second.reset(h2Error.cancel);
+    // Told before the other side hears of it, which would answer that it was the one.
     finish(message === undefined ? undefined : { side: 'first', message });
+    if (message !== undefined) second.reset(h2Error.cancel);
   });
   const back: Direction = new Direction(second, first, (message) => {
-    if (message !== undefined) first.reset(h2Error.cancel);
     finish(message === undefined ? undefined : { side: 'second', message });
+    if (message !== undefined) first.reset(h2Error.cancel);
   });
   forth.opposite = back;
   back.opposite = forth;
@@ -101,9 +102,9 @@ export function joinChannels(
     abort: () => {
       forth.giveBack();
       back.giveBack();
+      finish({ side: 'first', message: 'the connection was ended' });
       first.reset(h2Error.cancel);
       second.reset(h2Error.cancel);
-      finish({ side: 'first', message: 'the connection was ended' });
     },
   };
 }
