@@ -1,5 +1,5 @@
 // The mesh as a waypoint sees it when it sends a connection on: it does not go to a waypoint again.
-import type { MeshView, Service, Workload } from '#/model/index.ts';
+import type { MeshView, Service, ServiceKey, Workload } from '#/model/index.ts';
 
 const withoutWaypoint = <T extends Service | Workload>(record: T | undefined): T | undefined => {
   if (record === undefined) return undefined;
@@ -7,7 +7,14 @@ const withoutWaypoint = <T extends Service | Workload>(record: T | undefined): T
   return ('weightedWaypoints' in rest ? { ...rest, weightedWaypoints: [] } : rest) as unknown as T;
 };
 
-export function directView(view: MeshView): MeshView {
+/** A subset: of the endpoints of the service only these. */
+export interface Subset {
+  readonly service: ServiceKey;
+  /** uids */
+  readonly members: ReadonlySet<string>;
+}
+
+export function directView(view: MeshView, subset?: Subset): MeshView {
   return {
     knows: (key) => view.knows(key),
     workloadByAddress: (network, ip) => withoutWaypoint(view.workloadByAddress(network, ip)),
@@ -17,6 +24,15 @@ export function directView(view: MeshView): MeshView {
     serviceByKey: (key) => withoutWaypoint(view.serviceByKey(key)),
     serviceByHostname: (hostname, client) => withoutWaypoint(view.serviceByHostname(hostname, client)),
     servicesOf: (workload) => view.servicesOf(workload),
-    endpoints: (key) => view.endpoints(key),
+    endpoints: (key) => {
+      const all = view.endpoints(key);
+      if (key !== subset?.service) return all;
+      const { members } = subset;
+      return {
+        workloads: all.workloads.filter(({ uid }) => members.has(uid)),
+        evenlyWeighted: all.evenlyWeighted,
+        has: (uid) => members.has(uid) && all.has(uid),
+      };
+    },
   };
 }

@@ -4,6 +4,7 @@ import type { ExplainRequest, HopReport, PathReport } from './explain-report.ts'
 import type { FieldReport, PolicyReport, RuleReport } from './explain-policies.ts';
 import type { MeshModel } from './mesh-model.ts';
 import { dataplaneLabel } from './names.ts';
+import { requestChanges } from './request-changes.ts';
 
 const at = (place: RuleReport['place']): string => (place === undefined ? '' : ` (${showPlace(place)})`);
 
@@ -72,12 +73,21 @@ function ofPolicies(
 function ofRefusal(model: MeshModel, request: ExplainRequest, path: PathReport): readonly string[] {
   const hop = path.hops.at(-1);
   const { destination, source } = request;
+  if (hop?.request !== undefined && hop.decision === 'reject') {
+    const changes = requestChanges(hop);
+    if (changes.length > 0) return changes;
+  }
   switch (path.code) {
     case 'POLICY_DENIED':
     case 'POLICY_UNKNOWN': {
       if (hop === undefined) return [];
       const clientInMesh = path.hops[0]?.decision !== 'direct';
-      return ofPolicies(model, hop, path.by, path.hops[0]?.who ?? 'the client', clientInMesh);
+      const changes = ofPolicies(model, hop, path.by, path.hops[0]?.who ?? 'the client', clientInMesh);
+      if (path.hops.at(-2)?.at !== 'waypoint') return changes;
+      return [
+        ...changes,
+        'the pod sees the waypoint as its client: what is said of clients belongs into a policy with targetRefs',
+      ];
     }
     case 'UNKNOWN_WAYPOINT': {
       const problem =

@@ -4,6 +4,7 @@ import type { ProxyState } from './explain-differences.ts';
 import type { ConnectionExplanation } from './explain-report.ts';
 import { items, string, field } from './fields.ts';
 import type { MeshModel } from './mesh-model.ts';
+import type { RequestWish } from './request-wish.ts';
 import { resolveTarget, splitPort, TargetError, type Party } from './target.ts';
 
 export interface NamedRequest {
@@ -12,6 +13,8 @@ export interface NamedRequest {
   readonly to: string;
   /** Of names without one. */
   readonly namespace: string;
+  /** The request that waypoints on the way are asked about. */
+  readonly http?: RequestWish;
   readonly proxies?: readonly ProxyState[];
   readonly proxiesUnknown?: string;
 }
@@ -34,7 +37,7 @@ function portNumber(party: Party, text: string | undefined): number {
 
 /** Throws TargetError for names that mean nothing. */
 export function explainNamed(model: MeshModel, request: NamedRequest): ConnectionExplanation {
-  const { from, to, namespace, proxies, proxiesUnknown } = request;
+  const { from, to, namespace, http, proxies, proxiesUnknown } = request;
   const network = model.namespaceLabels(model.settings.systemNamespace)['topology.istio.io/network'] ?? '';
   const source = resolveTarget(model, from, namespace, network, true);
   const { target, port } = splitPort(to);
@@ -43,6 +46,7 @@ export function explainNamed(model: MeshModel, request: NamedRequest): Connectio
     source,
     destination,
     port: portNumber(destination, port),
+    ...(http === undefined ? {} : { http }),
     ...(proxies === undefined ? {} : { proxies }),
     ...(proxiesUnknown === undefined ? {} : { proxiesUnknown }),
   });

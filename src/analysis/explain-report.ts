@@ -2,6 +2,8 @@
 import type { ProxyState, Difference } from './explain-differences.ts';
 import type { PartyReport } from './explain-party.ts';
 import type { PolicyReport, UnaskedPolicy } from './explain-policies.ts';
+import type { RequestOutcome, RequestReport } from './request-report.ts';
+import type { RequestWish } from './request-wish.ts';
 import type { Party } from './target.ts';
 import type { WaypointPolicy } from './waypoint-policies.ts';
 
@@ -9,6 +11,8 @@ export interface ExplainRequest {
   readonly source: Party;
   readonly destination: Party;
   readonly port: number;
+  /** What a waypoint on the way would be asked for; what is not said is assumed. */
+  readonly http?: RequestWish;
   /** State of the proxies, if the control plane could be asked. */
   readonly proxies?: readonly ProxyState[];
   /** Why it could not. */
@@ -28,6 +32,8 @@ export interface HopReport {
     | 'deliver'
     | 'terminate'
     | 'uncaptured'
+    /** A waypoint answers by itself. */
+    | 'respond'
     | 'reject';
   readonly nextHop?: string;
   /** `:authority` of the CONNECT. */
@@ -44,6 +50,10 @@ export interface HopReport {
   readonly unasked?: readonly UnaskedPolicy[];
   /** Policies that a waypoint checks for each request. */
   readonly requestPolicies?: readonly WaypointPolicy[];
+  /** What a waypoint makes of the request or the connection. */
+  readonly request?: RequestReport;
+  /** Which of its ways this path takes. */
+  readonly outcome?: RequestOutcome;
 }
 
 export interface PathReport {
@@ -54,6 +64,8 @@ export interface PathReport {
   readonly reason: string;
   /** The policy that decided, if one did. */
   readonly by?: string;
+  /** Of the requests at a waypoint, 0 to 1. */
+  readonly share?: number;
   /** From end to end: all under mutual TLS, none, or in part. */
   readonly security: 'mtls' | 'plain' | 'partly';
   readonly hops: readonly HopReport[];
@@ -65,6 +77,8 @@ export interface ConnectionExplanation {
   /** `depends`: on which endpoint or waypoint it goes to. */
   readonly verdict: 'allowed' | 'refused' | 'depends';
   readonly paths: readonly PathReport[];
+  /** Set if nobody on the way looks at the request that is asked about. */
+  readonly requestNote?: string;
   /** What would change the verdict. */
   readonly changes: readonly string[];
   /** Where the live connection would differ from this. */

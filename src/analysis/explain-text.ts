@@ -3,6 +3,7 @@ import { showPlace, type Place } from './document.ts';
 import type { FieldReport, PolicyReport } from './explain-policies.ts';
 import type { ConnectionExplanation, HopReport, PathReport } from './explain-report.ts';
 import type { PartyReport } from './explain-party.ts';
+import { outcomeLines, percent, requestLines } from './request-text.ts';
 
 const securityText = {
   mtls: 'under mutual TLS',
@@ -43,6 +44,8 @@ function decision(hop: HopReport): string {
       return 'ends here: a proxy of its own takes over';
     case 'uncaptured':
       return `the application at ${hop.nextHop} takes it, nobody checks it`;
+    case 'respond':
+      return hop.reason ?? 'the waypoint answers';
     case 'reject':
       return `REFUSED${hop.code === undefined ? '' : ` ${hop.code}`}: ${hop.reason}`;
   }
@@ -77,13 +80,25 @@ function policyLines(policy: PolicyReport): string[] {
   return lines;
 }
 
-function hopLines(hop: HopReport, number: number): string[] {
+function hopLines(hop: HopReport, number: number, told: Set<unknown>): string[] {
   const node = hop.node === undefined ? '' : `, node ${hop.node}`;
   const lines = [`  ${number}. ${hop.at}: ${hop.who}${node}`];
   if (hop.peerIdentity !== undefined) lines.push(`       client is ${hop.peerIdentity}`);
   else if (hop.policies !== undefined) lines.push('       client has no identity: plain text');
-  for (const reason of hop.because) lines.push(`       - ${reason}`);
-  for (const { policy, action, target, attributes } of hop.requestPolicies ?? [])
+  if (hop.request !== undefined) {
+    const { request, outcome } = hop;
+    if (told.has(request)) lines.push('       - the request is judged as above');
+    else
+      lines.push(...requestLines(request).map((line) => `       ${/^[ *]/.test(line) ? ' ' : '-'} ${line}`));
+    told.add(request);
+    if (outcome !== undefined) lines.push(...outcomeLines(outcome).map((line) => `       > ${line}`));
+  }
+  // The steps of a plan that ends here are those of its outcome.
+  for (const reason of hop.outcome?.because === hop.because ? [] : hop.because)
+    lines.push(`       - ${reason}`);
+  for (const { policy, action, target, attributes } of hop.request === undefined
+    ? (hop.requestPolicies ?? [])
+    : [])
     lines.push(
       `       - waypoint policy ${action} ${policy} (${target}): decided for each request${attributes.length === 0 ? '' : `, by ${attributes.join(', ')}`}`,
     );
@@ -103,17 +118,18 @@ function hopLines(hop: HopReport, number: number): string[] {
   return lines;
 }
 
-function pathLines(path: PathReport, i: number, count: number): string[] {
+function pathLines(path: PathReport, i: number, count: number, told: Set<unknown>): string[] {
   const lines: string[] = [];
   const shown = path.endpoints.slice(0, 3).join(', ');
   const more = path.endpoints.length > 3 ? ` and ${path.endpoints.length - 3} more` : '';
   const waypoint = path.hops.find((hop) => hop.at === 'waypoint');
-  const through = waypoint === undefined || count === 1 ? '' : ` through ${waypoint.who}`;
+  const part = path.share === undefined || path.share === 1 ? '' : `, ${percent(path.share)} of the requests`;
+  const through = waypoint === undefined || count === 1 ? '' : ` through ${waypoint.who}${part}`;
   if (count > 1 || path.endpoints.length > 1)
     lines.push(
       `Path ${count > 1 ? `${i + 1} of ${count} ` : ''}(${shown}${more}${through}): ${path.verdict}${path.verdict === 'allowed' ? `, ${securityText[path.security]}` : ''}: ${path.reason}`,
     );
-  path.hops.forEach((hop, n) => lines.push(...hopLines(hop, n + 1)));
+  path.hops.forEach((hop, n) => lines.push(...hopLines(hop, n + 1, told)));
   return lines;
 }
 
@@ -136,7 +152,9 @@ export function explanationText(explanation: ConnectionExplanation): string {
     ...party('to    ', { ...end, title: `${end.title} port ${port}` }),
     '',
   ];
-  paths.forEach((path, i) => lines.push(...pathLines(path, i, paths.length), ''));
+  const told = new Set<unknown>();
+  paths.forEach((path, i) => lines.push(...pathLines(path, i, paths.length, told), ''));
+  if (explanation.requestNote !== undefined) lines.push(`Note: ${explanation.requestNote}`, '');
   const section = (title: string, list: readonly string[]): void => {
     if (list.length === 0) return;
     lines.push(title, ...list.map((line) => `  - ${line}`), '');

@@ -3,6 +3,7 @@ import { formatSocketAddress, type Ip, type SocketAddress } from '#/kit/index.ts
 import {
   knownIdentity,
   type Identity,
+  type MeshView,
   type OutboundPlan,
   type Service,
   type Workload,
@@ -12,8 +13,11 @@ import { directView } from './direct-view.ts';
 import { partyReport, workloadTitle } from './explain-party.ts';
 import { judge } from './explain-policies.ts';
 import type { HopReport, PathReport } from './explain-report.ts';
+import { explainRequest, type ExplainedRequest } from './explain-request.ts';
 import type { MeshModel } from './mesh-model.ts';
-import { waypointPolicies } from './waypoint-policies.ts';
+import type { RequestWish } from './request-wish.ts';
+import { branchesAt, type Branch } from './waypoint-branches.ts';
+import { gatewayOf, waypointPolicies } from './waypoint-policies.ts';
 
 export const show = ({ ip, port }: SocketAddress): string => formatSocketAddress(ip, port);
 const settings = { ...defaultRouteSettings, trace: true };
@@ -21,14 +25,38 @@ const clientPort = 40_000;
 /** Stands for an answer of DNS that is not asked for. From the range for documentation. */
 export const unresolved = '203.0.113.10' as Ip;
 
+/** What the walks of one explanation share. */
+export interface Asking {
+  readonly wish: RequestWish;
+  /** By waypoint pod: the same request is judged once. */
+  readonly explained: Map<string, ExplainedRequest>;
+}
+
 export interface Walk {
   readonly model: MeshModel;
+  readonly asking: Asking;
+  /** Which of the ways that a waypoint may take. */
+  readonly branch: number;
+  /** How many there are; 1 without a waypoint. */
+  branches: number;
   readonly hops: HopReport[];
   encrypted: boolean;
   plain: boolean;
 }
 
-export type End = Pick<PathReport, 'verdict' | 'code' | 'reason' | 'by'> & { readonly endpoint: string };
+export const newWalk = (model: MeshModel, asking: Asking, branch = 0): Walk => ({
+  model,
+  asking,
+  branch,
+  branches: 1,
+  hops: [],
+  encrypted: false,
+  plain: false,
+});
+
+export type End = Pick<PathReport, 'verdict' | 'code' | 'reason' | 'by' | 'share'> & {
+  readonly endpoint: string;
+};
 
 export const refused = (endpoint: string, code: string, reason: string, by?: string): End => ({
   verdict: 'refused',
@@ -39,13 +67,11 @@ export const refused = (endpoint: string, code: string, reason: string, by?: str
 });
 
 function outbound(
-  walk: Walk,
   source: Workload,
   target: SocketAddress,
   random: () => number,
-  throughWaypoint: boolean,
+  view: MeshView,
 ): OutboundPlan {
-  const view = throughWaypoint ? directView(walk.model.store) : walk.model.store;
   const facts = {
     source,
     sourceAddress: { ip: source.addresses[0] ?? unresolved, port: clientPort },
@@ -77,10 +103,10 @@ export function send(
   source: Workload,
   target: SocketAddress,
   random: () => number,
-  throughWaypoint = false,
+  view: MeshView = walk.model.store,
   extra: Partial<HopReport> = {},
 ): End {
-  const plan = outbound(walk, source, target, random, throughWaypoint);
+  const plan = outbound(source, target, random, view);
   const stands = [target.ip, ...('nextHop' in plan ? [plan.nextHop.ip] : [])].includes(unresolved);
   const because = [...(plan.because ?? []), ...(stands ? [`${unresolved} stands for what DNS answers`] : [])];
   const base = { ...hopOf(at, source), ...extra };
@@ -129,24 +155,85 @@ export function send(
       });
       const identity = knownIdentity(source);
       if (plan.viaWaypoint)
-        return passWaypoint(walk, plan.destination, plan.service, target, random, identity);
+        return passWaypoint(walk, {
+          waypoint: plan.destination,
+          service: plan.service,
+          source,
+          target,
+          identity,
+          random,
+        });
       return arriveTunnel(walk, plan.destination, plan.nextHop.ip, plan.authority, source, identity);
     }
   }
 }
 
-function passWaypoint(
-  walk: Walk,
-  waypoint: Workload,
-  service: Service | undefined,
-  target: SocketAddress,
-  random: () => number,
-  identity: Identity | undefined,
-): End {
-  return send(walk, 'waypoint', waypoint, target, random, true, {
+interface AtWaypoint {
+  readonly waypoint: Workload;
+  readonly service: Service | undefined;
+  readonly source: Workload;
+  readonly target: SocketAddress;
+  readonly identity: Identity | undefined;
+  readonly random: () => number;
+}
+
+function passWaypoint(walk: Walk, at: AtWaypoint): End {
+  const { waypoint, service, target, identity, random } = at;
+  const { model, branch } = walk;
+  const base = {
     ...(identity === undefined ? {} : { peerIdentity: identity }),
-    requestPolicies: waypointPolicies(walk.model, waypoint, service),
+    requestPolicies: waypointPolicies(model, waypoint, service),
+  };
+  const gateway = gatewayOf(model, waypoint);
+  if (gateway === undefined)
+    return send(walk, 'waypoint', waypoint, target, random, directView(model.store), base);
+  const explained = requestAt(walk, at, `${waypoint.namespace}/${gateway}`);
+  const branches = branchesAt(model, explained, { waypoint, service, target });
+  walk.branches = branches.length;
+  // There is one at least.
+  const chosen = branches[branch] as Branch;
+  const { outcome } = chosen;
+  const extra = { ...base, request: explained.report, ...(outcome && { outcome }) };
+  const share = outcome === undefined ? {} : { share: outcome.share };
+  if (chosen.kind === 'end') {
+    const { code, reason, by, answers } = chosen;
+    walk.hops.push({
+      ...hopOf('waypoint', waypoint),
+      ...extra,
+      decision: answers ? 'respond' : 'reject',
+      because: outcome?.because ?? [],
+      ...(code === undefined ? {} : { code }),
+      reason,
+    });
+    const endpoint = workloadTitle(waypoint);
+    if (!answers) return { ...refused(endpoint, code ?? 'HTTP_403', reason, by), ...share };
+    return { verdict: 'allowed', endpoint, reason, ...share };
+  }
+  const { address, point, subset } = chosen;
+  const end = send(walk, 'waypoint', waypoint, address, () => point, directView(model.store, subset), extra);
+  const { report } = explained;
+  if (end.verdict === 'refused' || (report.by === undefined && report.asks.length === 0))
+    return { ...end, ...share };
+  return { ...end, ...share, reason: `${report.reason} at the waypoint; ${end.reason} at the destination` };
+}
+
+function requestAt(walk: Walk, at: AtWaypoint, gateway: string): ExplainedRequest {
+  const { model, asking } = walk;
+  const { service, source, target, identity } = at;
+  const known = asking.explained.get(`${gateway} ${show(target)}`);
+  if (known !== undefined) return known;
+  const explained = explainRequest({
+    model,
+    gateway,
+    service,
+    workload: service === undefined ? model.store.workloadByAddress(source.network, target.ip) : undefined,
+    source: source.addresses[0] ?? unresolved,
+    destination: target,
+    identity,
+    wish: asking.wish,
   });
+  asking.explained.set(`${gateway} ${show(target)}`, explained);
+  return explained;
 }
 
 function arriveTunnel(

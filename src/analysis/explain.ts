@@ -6,7 +6,17 @@ import { changesFor } from './explain-changes.ts';
 import { differences } from './explain-differences.ts';
 import { partyReport, workloadTitle } from './explain-party.ts';
 import type { ConnectionExplanation, ExplainRequest, PathReport } from './explain-report.ts';
-import { arrivePlain, refused, send, show, unresolved, type End, type Walk } from './explain-walk.ts';
+import {
+  arrivePlain,
+  newWalk,
+  refused,
+  send,
+  show,
+  unresolved,
+  type Asking,
+  type End,
+  type Walk,
+} from './explain-walk.ts';
 import type { MeshModel } from './mesh-model.ts';
 import { TargetError, type Party } from './target.ts';
 
@@ -70,7 +80,12 @@ function* samples(service: Service | undefined, endpoints: number): Iterable<() 
 }
 
 /** A client that nobody proxies: Kubernetes' own load balancing, and no waypoint. */
-function* sendDirect(model: MeshModel, request: ExplainRequest, target: SocketAddress): Iterable<PathReport> {
+function* sendDirect(
+  model: MeshModel,
+  request: ExplainRequest,
+  target: SocketAddress,
+  asking: Asking,
+): Iterable<PathReport> {
   const { source, destination } = request;
   const report = partyReport(model, source);
   const peer =
@@ -80,8 +95,7 @@ function* sendDirect(model: MeshModel, request: ExplainRequest, target: SocketAd
         ? source.ip
         : undefined;
   const start = (because: readonly string[], nextHop: string): Walk => ({
-    model,
-    encrypted: false,
+    ...newWalk(model, asking),
     plain: true,
     hops: [
       {
@@ -144,8 +158,14 @@ function merged(paths: Iterable<PathReport>): readonly PathReport[] {
   const byShape = new Map<string, PathReport>();
   const seen = new Set<string>();
   for (const path of paths) {
-    const waypoints = path.hops.filter(({ at }) => at === 'waypoint').map(({ who }) => who);
-    const once = [...path.endpoints, ...waypoints].join(' ');
+    const waypoints = path.hops.filter(({ at }) => at === 'waypoint');
+    const through = waypoints.flatMap(({ who, outcome }) => [
+      who,
+      outcome?.kind ?? '',
+      outcome?.destination ?? '',
+      ...(outcome?.because ?? []),
+    ]);
+    const once = [...path.endpoints, ...through].join(' ');
     if (seen.has(once)) continue;
     seen.add(once);
     const last = path.hops.at(-1);
@@ -162,6 +182,7 @@ function merged(paths: Iterable<PathReport>): readonly PathReport[] {
       ]),
       // A different node is no different path; a different waypoint object is.
       path.hops.flatMap(({ requestPolicies }) => requestPolicies?.map(({ policy }) => policy) ?? []),
+      path.hops.map(({ request, outcome }) => [request?.gateway, outcome?.destination, outcome?.because]),
     ]);
     const known = byShape.get(shape);
     if (known === undefined) byShape.set(shape, path);
@@ -175,12 +196,18 @@ function* sendCaptured(
   source: Workload,
   destination: Party,
   target: SocketAddress,
+  asking: Asking,
 ): Iterable<PathReport> {
   const service = destination.kind === 'service' ? destination.service : undefined;
   const endpoints = service === undefined ? 1 : model.store.endpoints(serviceKey(service)).workloads.length;
   for (const random of samples(service, endpoints)) {
-    const walk: Walk = { model, hops: [], encrypted: false, plain: false };
-    yield finish(walk, send(walk, 'client', source, target, random));
+    // One way of a waypoint after the other; the walk says how many there are.
+    for (let branch = 0, branches = 1; branch < branches; branch++) {
+      const walk = newWalk(model, asking, branch);
+      const end = send(walk, 'client', source, target, random);
+      ({ branches } = walk);
+      yield finish(walk, end);
+    }
   }
 }
 
@@ -209,11 +236,12 @@ export function explainConnection(model: MeshModel, request: ExplainRequest): Co
     throw new TargetError(
       `pod ${source.document.namespace}/${source.document.name} has no address, or has ended`,
     );
+  const asking: Asking = { wish: request.http ?? {}, explained: new Map() };
   const ways = endsOf(model, destination).flatMap((end) => {
     const target = { ip: destinationAddress(end, source), port };
     return source.kind === 'workload' && isProxied(model, source.workload)
-      ? [...sendCaptured(model, source.workload, end, target)]
-      : [...sendDirect(model, { ...request, destination: end }, target)];
+      ? [...sendCaptured(model, source.workload, end, target, asking)]
+      : [...sendDirect(model, { ...request, destination: end }, target, asking)];
   });
   const paths = merged(ways);
   const verdicts = new Set(paths.map(({ verdict }) => verdict));
@@ -224,8 +252,13 @@ export function explainConnection(model: MeshModel, request: ExplainRequest): Co
     verdict: verdicts.size === 1 && only !== undefined ? only : ('depends' as const),
     paths,
   };
+  const unread =
+    request.http !== undefined && paths.every(({ hops }) => hops.every((hop) => hop.request === undefined));
   return {
     ...explanation,
+    ...(unread
+      ? { requestNote: 'no waypoint is on the way: nobody looks at method, path, host, headers and tokens' }
+      : {}),
     changes: changesFor(model, request, paths),
     differences: differences(model, request, paths),
     assumed: model.live ? [] : assumptions(model, [source, destination], paths),

@@ -62,7 +62,7 @@ function answers(path: string): Readonly<Record<string, string>> {
   const texts: string[] = [];
   const reports: unknown[] = [];
   for (const request of asked.explain ?? []) {
-    texts.push(`$ aura explain ${request.from} ${request.to} -n ${request.namespace}\n`);
+    texts.push(`$ aura explain ${request.from} ${request.to} -n ${request.namespace}${flags(request)}\n`);
     try {
       const explanation = explainNamed(model, request);
       reports.push(explanation);
@@ -89,6 +89,18 @@ function answers(path: string): Readonly<Record<string, string>> {
   files['analyze.txt'] = analysisText(findings, documents.length - 1);
   files['analyze.json'] = json(findings);
   return files;
+}
+
+/** As they would be typed. */
+function flags({ http = {} }: NamedRequest): string {
+  const { method, path, host, headers = [], claims } = http;
+  return [
+    ...(method === undefined ? [] : [` --method ${method}`]),
+    ...(path === undefined ? [] : [` --path ${path}`]),
+    ...(host === undefined ? [] : [` --host ${host}`]),
+    ...headers.map(({ name, value }) => ` -H '${name}: ${value}'`),
+    ...(claims === undefined ? [] : [` --claims '${JSON.stringify(claims)}'`]),
+  ].join('');
 }
 
 /** The object that is named for a mode must be the one by which the records were made. */

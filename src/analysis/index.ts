@@ -21,6 +21,8 @@ export { explainNamed, type NamedRequest } from './explain-named.ts';
 export type { Difference, ProxyState } from './explain-differences.ts';
 export type { ConnectionExplanation, ExplainRequest, HopReport, PathReport } from './explain-report.ts';
 export { explanationText } from './explain-text.ts';
+export type { RequestOutcome, RequestReport } from './request-report.ts';
+export type { RequestWish } from './request-wish.ts';
 export { MeshModel, type MeshInput } from './mesh-model.ts';
 export type { Eligibility, Enrolment } from './names.ts';
 export { parseTarget, resolveTarget, splitPort, TargetError, type Party } from './target.ts';

@@ -62,6 +62,78 @@ test('explain prints text, JSON and YAML, and its exit code tells the verdict wh
   assert.deepEqual(parse(yaml.stdout), JSON.parse(json.stdout));
 });
 
+const behindWaypoint = join(folder, 'l7.yml.txt');
+writeFileSync(
+  behindWaypoint,
+  `apiVersion: v1
+kind: Namespace
+metadata: {name: demo, labels: {istio.io/dataplane-mode: ambient, istio.io/use-waypoint: wp}}
+---
+apiVersion: gateway.networking.k8s.io/v1
+kind: Gateway
+metadata: {name: wp, namespace: demo}
+spec: {gatewayClassName: istio-waypoint, listeners: [{name: mesh, port: 15008, protocol: HBONE}]}
+---
+apiVersion: apps/v1
+kind: Deployment
+metadata: {name: web, namespace: demo}
+spec: {template: {metadata: {labels: {app: web}}}}
+---
+apiVersion: v1
+kind: Service
+metadata: {name: web, namespace: demo}
+spec: {selector: {app: web}, ports: [{name: http, port: 80}]}
+---
+apiVersion: security.istio.io/v1
+kind: AuthorizationPolicy
+metadata: {name: editors, namespace: demo}
+spec:
+  targetRefs: [{group: "", kind: Service, name: web}]
+  rules:
+    - to: [{operation: {methods: [PUT], paths: [/items/*]}}]
+      when: [{key: "request.headers[x-token]", values: [secret]}]
+`,
+);
+
+test('explain asks a waypoint about the request that the flags say', async () => {
+  const ask = ['explain', 'web', 'web:80', '-n', 'demo', '-f', behindWaypoint, '-o', 'json', '--exit-code'];
+  const put = ['--method', 'PUT', '--path', '//items/x/..//7?a=1', '-H', 'X-Token: secret', '--host', 'WEB'];
+  const [assumed, allowed] = await Promise.all([aura(...ask), aura(...ask, ...put)]);
+  assert.equal(assumed.code, 3, assumed.stderr);
+  assert.equal(allowed.code, 3, 'the path has an empty element, as BASE leaves it');
+  const good = await aura(...ask, ...put, '--path', '/items/x/../7?a=1');
+  assert.equal(good.code, 0, good.stderr);
+  const { paths } = JSON.parse(good.stdout) as {
+    paths: { hops: { at: string; request?: { request: unknown; by: string } }[] }[];
+  };
+  const report = paths[0]?.hops.find(({ at }) => at === 'waypoint')?.request;
+  assert.equal(report?.by, 'demo/editors');
+  assert.deepEqual(report?.request, {
+    method: 'PUT',
+    path: '/items/7',
+    query: 'a=1',
+    host: 'web',
+    headers: [{ name: 'x-token', value: 'secret' }],
+    grpc: false,
+    assumed: [],
+  });
+});
+
+test('explain refuses flags that make no request', async () => {
+  const results = await Promise.all(
+    [
+      ['--path', '/%00'],
+      ['--claims', '[]'],
+      ['-H', 'no colon'],
+    ].map((flags) => aura('explain', 'web', 'web:80', '-n', 'demo', '-f', behindWaypoint, ...flags)),
+  );
+  assert.deepEqual(
+    results.map(({ code }) => code),
+    [1, 1, 1],
+  );
+  assert.match(results[0]?.stderr ?? '', /the waypoint answers 400: the path has an encoded NUL/);
+});
+
 test('explain says what is wrong with a name', async () => {
   const { code, stdout, stderr } = await aura('explain', 'nobody', 'web:80', '-n', 'demo', '-f', file);
   assert.deepEqual(

@@ -13,10 +13,12 @@ import {
 } from './mesh-objects.ts';
 import { askControlPlane, type MeshState } from './control-access.ts';
 import { outputOption, printReport, type OutputFlags } from './print-report.ts';
+import { requestOptions, requestOf, type RequestFlags } from './request-options.ts';
 
-type Flags = SourceFlags & OutputFlags & { readonly exitCode?: boolean };
+type Flags = SourceFlags & OutputFlags & RequestFlags & { readonly exitCode?: boolean };
 
 async function run(from: string, to: string, flags: Flags): Promise<void> {
+  const http = requestOf(flags);
   let objects: Objects;
   let state: MeshState | undefined;
   let namespace = flags.namespace ?? 'default';
@@ -40,6 +42,7 @@ async function run(from: string, to: string, flags: Flags): Promise<void> {
     from,
     to,
     namespace,
+    ...(http === undefined ? {} : { http }),
     ...(state?.kind === 'known' ? { proxies: state.proxies } : {}),
     ...(state?.kind === 'unknown' ? { proxiesUnknown: state.reason } : {}),
   });
@@ -48,16 +51,18 @@ async function run(from: string, to: string, flags: Flags): Promise<void> {
 }
 
 export function registerExplain(program: Command): void {
-  outputOption(
-    sourceOptions(
-      program
-        .command('explain')
-        .description('what a connection would get, hop by hop, and why')
-        .argument('<source>', 'pod, workload or address: NAME, NAMESPACE/NAME, deploy/NAME, 10.0.0.1')
-        .argument(
-          '<destination:port>',
-          'service, pod or address: NAME:80, NAMESPACE/NAME:http, name.namespace:80, pod/NAME:80, 10.0.0.1:80',
-        ),
+  requestOptions(
+    outputOption(
+      sourceOptions(
+        program
+          .command('explain')
+          .description('what a connection would get, hop by hop, and why')
+          .argument('<source>', 'pod, workload or address: NAME, NAMESPACE/NAME, deploy/NAME, 10.0.0.1')
+          .argument(
+            '<destination:port>',
+            'service, pod or address: NAME:80, NAMESPACE/NAME:http, name.namespace:80, pod/NAME:80, 10.0.0.1:80',
+          ),
+      ),
     ),
   )
     .option('--exit-code', 'exit with 3 unless the connection is allowed on every path')
@@ -72,6 +77,7 @@ Exit codes: 0 explained, whatever the verdict; 1 not possible; 3 refused or depe
 Examples:
   aura explain curl -n demo httpbin:80
   aura explain demo/curl other/api:http -o json
+  aura explain curl reviews:80 --path /reviews/7 -H 'end-user: jason'
   aura explain -f manifests/ deploy/curl httpbin:80 --exit-code`,
     )
     .action(run);
