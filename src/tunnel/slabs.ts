@@ -14,10 +14,9 @@ const freeLarge: Buffer[] = [];
 /** A slab of at least `bytes`, small or large; the content is what it was. */
 export function takeSlab(bytes: number): Buffer {
   const large = bytes > smallSlab;
-  return (
-    (large ? freeLarge : freeSmall).pop() ??
-    Buffer.allocUnsafeSlow(large ? Math.max(largeSlab, bytes) : smallSlab)
-  );
+  // A session inside a session lays frames of more than the largest read: such memory is not kept.
+  if (bytes > largeSlab) return Buffer.allocUnsafeSlow(bytes);
+  return (large ? freeLarge : freeSmall).pop() ?? Buffer.allocUnsafeSlow(large ? largeSlab : smallSlab);
 }
 
 /** Gives a slab back once nobody reads or writes it any more. */
