@@ -25,7 +25,7 @@ const meshRetry = compileRetry(defaultRetry);
 function view(
   rules: readonly HttpRule[] | undefined,
   policies: readonly DestinationPolicy[] = [],
-): RequestView {
+): RequestView & { readonly routes: HttpRouteTables } {
   const routes = new HttpRouteTables();
   if (rules !== undefined) routes.put(aRoute('r', rules));
   const settings = new DestinationSettings();
@@ -112,6 +112,24 @@ test('answers of the waypoint itself', () => {
     assert.ok(made.kind === 'respond');
     assert.equal(`${made.status} ${made.grpcStatus ?? '-'} ${made.flag} ${made.reason}`, wanted);
   }
+});
+
+test('a call that no backend of a GRPCRoute can take is UNAVAILABLE', () => {
+  const backends = [
+    { kind: 'forward', destinations: [] },
+    { kind: 'forward', destinations: [{ weight: 1, broken: 'no such service' }] },
+  ] as const;
+  for (const action of backends)
+    for (const [protocol, status] of [
+      ['grpc', 14],
+      ['http', 2],
+    ] as const) {
+      const made = view([]);
+      made.routes.put({ ...aRoute('r', [aRule('rule', [], { action })]), protocol });
+      const answer = planRequest(aSubject(aRequest('POST /a', { grpc: true })), made, () => 0.5);
+      assert.ok(answer.kind === 'respond');
+      assert.deepEqual([answer.status, answer.grpcStatus], [500, status]);
+    }
 });
 
 test('faults are drawn by their fractions, the delay apart from the abort', () => {

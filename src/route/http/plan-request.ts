@@ -109,6 +109,12 @@ export function grpcStatusOf(status: number): number {
   }
 }
 
+/**
+ * No backend can take the request: 500. Of a GRPCRoute, the specification wants UNAVAILABLE, not what 500 is mapped to.
+ */
+const brokenBackend = ({ protocol }: RouteEntry['route']): Partial<Pick<RespondPlan, 'grpcStatus'>> =>
+  protocol === 'grpc' ? { grpcStatus: 14 } : {};
+
 /** Fields of a plan that come from the route as a whole. */
 type Common = Omit<PlanBase, 'responseHeaders'>;
 
@@ -256,6 +262,7 @@ function planRule(
         trace?.push('no destination of the rule has a weight');
         return respond(request, 500, 'direct_response', '-', common, {
           responseHeaders: withCors(noChanges, cors),
+          ...brokenBackend(route),
         });
       }
       return planForward(entry, choice, request, view, random, common, cors, trace);
@@ -269,7 +276,7 @@ const withCors = (
 ): readonly HeaderChange[] => (cors === undefined ? changes : [...changes, cors]);
 
 function planForward(
-  { rule, compiled, match }: RouteEntry,
+  { route, rule, compiled, match }: RouteEntry,
   { reference, requestHeaders, responseHeaders, mirrors, rewrite }: DestinationChoice,
   request: RequestFacts,
   view: RequestView,
@@ -282,7 +289,10 @@ function planForward(
   const changes = withCors(responseHeaders, cors);
   if (destination === undefined) {
     trace?.push(`the destination is broken: ${reference.broken ?? 'no reason was given'}`);
-    return respond(request, 500, 'cluster_not_found', 'NC', common, { responseHeaders: changes });
+    return respond(request, 500, 'cluster_not_found', 'NC', common, {
+      responseHeaders: changes,
+      ...brokenBackend(route),
+    });
   }
   const settings = view.settings.resolve(destination);
   const { service, port, subset }: { service: ServiceKey; port: number; subset?: string } = destination;

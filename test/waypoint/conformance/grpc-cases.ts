@@ -12,7 +12,7 @@ const shout = 'aura.echo.v2.Echo/Shout';
 const to = (version: string): string => `backendRefs: [{ name: echo-${version}, port: 9090 }]`;
 
 const unimplemented = 12;
-const unknown = 2;
+const unavailable = 14;
 
 export const grpcFeatures: readonly Feature[] = [
   {
@@ -63,6 +63,8 @@ export const grpcFeatures: readonly Feature[] = [
       - { name: nosuch, port: 9090, weight: 0 }`,
       ),
       grpcCase('grpc-broken', '  - backendRefs: [{ name: nosuch, port: 9090 }]'),
+      grpcCase('grpc-no-weight', '  - backendRefs: [{ name: echo-v1, port: 9090, weight: 0 }]'),
+      grpcCase('grpc-half', '  - backendRefs: [{ name: echo-v1, port: 9090 }, { name: nosuch, port: 9090 }]'),
       grpcCase(
         'grpc-change',
         `
@@ -136,8 +138,13 @@ export const grpcFeatures: readonly Feature[] = [
         assert.ok(Math.abs(v1 / (v1 + v2) - 0.7) < 0.12, `v1 ${v1}, v2 ${v2}`);
       });
 
-      test('a backend that does not exist is an error of the call, and of the status', async () => {
-        await lab.expect(call('grpc-broken', say), { status: unknown });
+      test('without a backend that can take them calls are UNAVAILABLE, and the status says why', async () => {
+        await lab.expect(call('grpc-broken', say), { status: unavailable });
+        await lab.expect(call('grpc-no-weight', say), { status: unavailable });
+        const half = await lab.all({ ...call('grpc-half', say), count: 100 });
+        const failed = half.filter(({ status }) => status === unavailable).length;
+        assert.equal(failed + half.filter(({ status }) => status === 0).length, half.length);
+        assert.ok(failed > 20 && failed < 80, `${failed} of ${half.length}`);
         await lab.expectStatus('GRPCRoute', 'grpc-broken', 'grpc-broken', {
           Accepted: 'True Accepted',
           ResolvedRefs: 'False BackendNotFound',
