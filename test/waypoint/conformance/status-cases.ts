@@ -30,6 +30,15 @@ export const statusManifest = [
   - matches: [{ path: { value: /plain } }]
     backendRefs: [{ name: echo-v1, port: 80 }]`,
   ),
+  service('nobody', 'app: nobody'),
+  httpCase('empty', '  - backendRefs: [{ name: nobody, port: 80 }]'),
+  service('both-names'),
+  route(
+    'HTTPRoute',
+    'both-names',
+    [`{ group: '', kind: Service, name: both-names, port: 80, sectionName: http-alt }`],
+    'rules:\n  - backendRefs: [{ name: echo-v1, port: 80 }]',
+  ),
   httpCase('later', '  - backendRefs: [{ name: comes-later, port: 80 }]'),
   service('many-parents'),
   route(
@@ -76,6 +85,15 @@ export const statusTests: Feature['tests'] = (lab) => {
       });
       await lab.expect({ url: `http://${name}/` }, { status: 500 });
     }
+  });
+
+  test('a backend without endpoints is 503, and all references are resolved', async () => {
+    await lab.expect({ url: 'http://empty/' }, { status: 503 });
+    await lab.expectStatus('HTTPRoute', 'empty', 'empty', { ResolvedRefs: 'True ResolvedRefs' });
+  });
+
+  test('a port and a name that are not of one port match no parent', async () => {
+    await lab.expectStatus('HTTPRoute', 'both-names', 'both-names', { Accepted: 'False NoMatchingParent' });
   });
 
   test('of several rules and backends only the broken ones fail, in their share', async () => {
