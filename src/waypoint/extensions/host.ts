@@ -105,7 +105,7 @@ export class ExtensionHost {
 
   leave(): void {
     this.#requests--;
-    this.#closeIfDone();
+    this.#endIfDone();
   }
 
   /** Calls `done` once, now or later. */
@@ -255,7 +255,7 @@ export class ExtensionHost {
       this.#lines.write([['warn', `${phase} has failed: ${result.failure}`]]);
     }
     done(result);
-    this.#closeIfDone();
+    this.#endIfDone();
   }
 
   #onTimer(): void {
@@ -326,14 +326,24 @@ export class ExtensionHost {
     for (const pending of all) this.#settle(pending, { failure });
   }
 
-  /** No new requests will come: ends once those that have begun are over. */
+  /**
+   * No new requests will come: its thread ends once those that have begun are over. One that has begun and comes to
+   * this extension only now still gets an answer, from a thread of its own.
+   */
   retire(): void {
     this.#retired = true;
-    this.#closeIfDone();
+    this.#endIfDone();
   }
 
-  #closeIfDone(): void {
-    if (this.#retired && this.#requests <= 0 && this.#pending.size === 0) this.destroy();
+  /** Retired, and nobody needs it at present. */
+  get over(): boolean {
+    return this.#retired && this.#requests <= 0 && this.#pending.size === 0;
+  }
+
+  #endIfDone(): void {
+    if (!this.over || this.#thread === undefined) return;
+    this.#discard();
+    this.#state = 'idle';
   }
 
   destroy(): void {

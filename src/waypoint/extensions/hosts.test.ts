@@ -24,16 +24,16 @@ test('a change of module or settings is a new thread; one of place is not', asyn
     assert.equal(hosts.of({ ...first, priority: 7, targets: [{ kind: 'mesh' }] }), host);
     const configured = hosts.of({ ...first, config: '!' });
     assert.notEqual(configured, host);
-    assert.equal(host.state, 'closed');
+    assert.equal(host.state, 'idle');
     assert.equal(await ask(configured), 'one!');
     configured.enter();
     const changed = hosts.of(extensionOf(says('two')));
     assert.equal(await ask(configured), 'one!');
     assert.equal(await ask(changed), 'two');
     configured.leave();
-    assert.equal(configured.state, 'closed');
+    assert.equal(configured.state, 'idle');
     hosts.retain(new Set());
-    assert.equal(changed.state, 'closed');
+    assert.equal(changed.state, 'idle');
     const [report] = hosts.report();
     assert.deepEqual(report, {
       name: 'shop/filter',

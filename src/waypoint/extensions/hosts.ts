@@ -66,7 +66,7 @@ export class ExtensionHosts {
 
   #sweep(): void {
     for (const host of this.#old) {
-      if (host.state !== 'closed') continue;
+      if (!host.over) continue;
       this.#old.delete(host);
       add(this.#counted(this.#past, host.extension.name), host.counters);
     }

@@ -167,6 +167,32 @@ test('a client that leaves while it is asked: nothing is sent on', async () => {
   assert.deepEqual([one.outcome?.status, one.destination.asked], [0, false]);
 });
 
+test('an upgrade: its heads pass, its bytes are nobody’s', async () => {
+  const one = await run(
+    [extension('onRequestBody() { throw 1 }, onResponse(r) { r.headers.set("x-seen", String(r.status)) }')],
+    { upgrade: 'websocket' },
+  ).asked();
+  one.destination.answer(101);
+  one.destination.send('hello');
+  await one.until(({ client }) => client.text === 'hello');
+  assert.deepEqual([one.client.status, one.client.head?.headers.get('x-seen')], [101, '101']);
+  one.client.send('there');
+  assert.equal(one.destination.text, 'there');
+  one.client.sendEnd();
+  one.destination.sendEnd();
+  await one.over();
+});
+
+test('a later filter that throws costs this request alone', async () => {
+  const throwing = { name: 'x', apply: () => assert.fail('scripted') };
+  const one = new TestRun([
+    ...extensionFilters(hosts, [extension('onRequest() {}')], 'UNSPECIFIED'),
+    throwing,
+  ]);
+  await one.over();
+  assert.deepEqual([one.client.status, one.outcome?.details], [500, 'internal_error']);
+});
+
 test('phases are sorted by place, and by priority in it', () => {
   const at = (phase: Extension['phase']): Extension => extension('onRequest() {}', { phase });
   const all = [at('STATS'), at('AUTHN'), at('UNSPECIFIED'), at('AUTHZ')];

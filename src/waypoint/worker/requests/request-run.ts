@@ -8,6 +8,7 @@ import type {
   ResponseHead,
   ServerExchange,
 } from '#/http/index.ts';
+import { errorText } from '#/errors/index.ts';
 import { HeaderMap as Headers } from '#/http/index.ts';
 import type { AuthenticatedToken, HttpSubject, RequestFacts } from '#/model/index.ts';
 import {
@@ -138,19 +139,36 @@ export class RequestRun implements FilteredRequest, MessageReceiver, AttemptOwne
   /** As `proceed`; what throws ends the request as well. */
   begin(): void {
     try {
-      this.proceed();
+      this.#filter();
     } catch (error) {
-      this.#attempt?.abandon();
-      this.#details = 'internal_error';
-      this.#failureReason = error instanceof Error ? error.message : String(error);
-      if (this.#response === undefined && !this.over)
-        this.reply({ status: 500, body: '', details: 'internal_error' });
-      else if (!this.over) this.#cut('internal_error');
+      this.#broken(error);
       throw error;
     }
   }
 
+  /** Called by filters that have waited, from wherever their answer came: what throws ends this request alone. */
   proceed(): void {
+    try {
+      this.#filter();
+    } catch (error) {
+      this.#broken(error);
+      this.#client.context.log.error('a request is cut off: it could not be judged', {
+        request: `${this.head.method} ${this.head.path}`.slice(0, 200),
+        error: errorText(error),
+      });
+    }
+  }
+
+  #broken(error: unknown): void {
+    this.#attempt?.abandon();
+    this.#details = 'internal_error';
+    this.#failureReason = error instanceof Error ? error.message : String(error);
+    if (this.#response === undefined && !this.over)
+      this.reply({ status: 500, body: '', details: 'internal_error' });
+    else if (!this.over) this.#cut('internal_error');
+  }
+
+  #filter(): void {
     while (!this.over) {
       const filter = this.#filters[this.#nextFilter];
       if (filter === undefined) {

@@ -9,7 +9,7 @@ import {
   type ResponseReceiver,
   type ServerExchange,
 } from '#/http/index.ts';
-import type { Ip } from '#/kit/index.ts';
+import { silentLogger, type Ip } from '#/kit/index.ts';
 import { identityOf, type HttpSubject } from '#/model/index.ts';
 import type { ForwardPlan } from '#/route/index.ts';
 import type { ChosenEndpoint } from '../upstream/cluster.ts';
@@ -25,6 +25,8 @@ export interface TestRequest {
   readonly headers?: readonly (readonly [string, string])[];
   /** A body will come. */
   readonly body?: boolean;
+  /** The token of Upgrade. */
+  readonly upgrade?: string;
   readonly claims?: Readonly<Record<string, unknown>>;
 }
 
@@ -153,7 +155,7 @@ export class TestRun {
 
   constructor(
     filters: readonly RequestFilter[],
-    { method = 'GET', path = '/items', query, headers = [], body = false, claims }: TestRequest = {},
+    { method = 'GET', path = '/items', query, headers = [], body = false, upgrade, claims }: TestRequest = {},
   ) {
     const head: RequestHead = {
       version: '1.1',
@@ -163,11 +165,11 @@ export class TestRun {
       path,
       query,
       headers: HeaderMap.of(headers),
-      upgrade: undefined,
-      contentLength: body ? undefined : 0,
+      upgrade,
+      contentLength: body || upgrade !== undefined ? undefined : 0,
       expectsContinue: false,
     };
-    this.client = new Client(head, !body);
+    this.client = new Client(head, !body && upgrade === undefined);
     const endpoint: ChosenEndpoint = {
       uid: 'a',
       address: { ip: '10.0.0.1' as Ip, port: 80 },
@@ -193,7 +195,7 @@ export class TestRun {
       mirrors: [],
     });
     const context: unknown = {
-      context: { config: { maxRetryBytes: 1024 * 1024, bodyTimeoutMs: 600_000 } },
+      context: { log: silentLogger, config: { maxRetryBytes: 1024 * 1024, bodyTimeoutMs: 600_000 } },
       settings: { maxRequestBodyBytes: undefined, maxResponseBodyBytes: undefined },
       connectTimeoutMs: 1000,
       routing: { plan },
