@@ -459,6 +459,7 @@ export class RequestRun implements FilteredRequest, MessageReceiver, AttemptOwne
   }
 
   attemptHead(attempt: Attempt, head: ResponseHead, ended: boolean): void {
+    if (this.over) return;
     const { retry } = attempt.plan;
     if (retry !== undefined) {
       const grpc = ended && this.subject.request.grpc ? head.headers.get('grpc-status') : undefined;
@@ -655,6 +656,8 @@ export class RequestRun implements FilteredRequest, MessageReceiver, AttemptOwne
     clearTimeout(this.#deadline);
     clearTimeout(this.#wait);
     clearTimeout(this.#bodyTimer);
+    // Answered by somebody else than the destination, which is not to go on.
+    this.#attempt?.abandon();
     // Windows belong to connections that others use, too.
     this.#body.close();
     this.writable();
