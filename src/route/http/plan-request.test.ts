@@ -312,6 +312,9 @@ test('responses to requests of another origin', () => {
     },
   ]);
   assert.deepEqual(plan({ cors: corsRule }).responseHeaders, []);
+  const allowed = plan({ cors: corsRule }, 'GET /a', { headers: { origin: 'https://a.com' } });
+  assert.ok(allowed.kind === 'forward');
+  assert.deepEqual([allowed.errorHeaders], allowed.responseHeaders);
 });
 
 test('a trace says why', () => {

@@ -69,6 +69,11 @@ export interface ForwardPlan extends PlanBase {
   /** Absent: no retry. */
   readonly retry?: RetryPolicy;
   readonly mirrors: readonly Destination[];
+  /**
+   * Applied to an answer that the waypoint gives in place of the destination's: a browser is to see a timeout as such,
+   * and not as a request that it may not read.
+   */
+  readonly errorHeaders?: HeaderChange;
 }
 
 export type RequestPlan = RedirectPlan | RespondPlan | ForwardPlan;
@@ -314,6 +319,7 @@ function planForward(
     ...(timeoutMs !== undefined && { timeoutMs }),
     ...(retry && retry.attempts > 0 && { retry }),
     mirrors: drawMirrors(mirrors, random),
+    ...(cors && { errorHeaders: cors }),
     ...common,
   };
 }

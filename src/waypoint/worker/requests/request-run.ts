@@ -273,6 +273,9 @@ export class RequestRun implements FilteredRequest, MessageReceiver, AttemptOwne
     if (reply.flag !== undefined) this.#flags.push(reply.flag);
     this.#details = reply.details;
     const made = localReply(reply, this.subject.request);
+    const plan = this.#plan;
+    if (plan?.kind === 'forward' && plan.errorHeaders !== undefined)
+      changeHeaders(made.head.headers, [plan.errorHeaders]);
     const grpcStatus = made.head.headers.get('grpc-status');
     if (grpcStatus !== undefined) this.#grpcStatus = Number(grpcStatus);
     this.#dropRelay();
