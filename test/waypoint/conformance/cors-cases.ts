@@ -32,6 +32,19 @@ export const corsFeature: Feature = {
         '/any-credentials',
         `allowOrigins: ["*"], allowMethods: ["*"], allowHeaders: ["*"], allowCredentials: true`,
       ),
+      `
+  - matches: [{ path: { value: /late } }]
+    filters: [{ type: CORS, cors: { allowOrigins: ["https://www.foo.com"] } }]
+    timeouts: { request: 200ms }
+    backendRefs: [{ name: echo-v1, port: 80 }]
+  - matches: [{ path: { value: /gone } }]
+    filters: [{ type: CORS, cors: { allowOrigins: ["https://www.foo.com"] } }]
+    backendRefs: [{ name: nobody, port: 80 }]
+  - matches: [{ path: { value: /moved } }]
+    filters:
+      - { type: CORS, cors: { allowOrigins: ["https://www.foo.com"] } }
+      - { type: ResponseHeaderModifier, responseHeaderModifier: { set: [{ name: x-set, value: set-value }] } }
+      - { type: RequestRedirect, requestRedirect: { hostname: example.org } }`,
     ].join(''),
   ),
   tests(lab) {
@@ -120,6 +133,20 @@ export const corsFeature: Feature = {
         );
         assert.ok(['*', origin].includes(itself.headers['access-control-allow-origin'] ?? ''));
       }
+    });
+
+    test('errors and redirects of the waypoint may be read as well', async () => {
+      const origin = 'https://www.foo.com';
+      const allowed = { 'access-control-allow-origin': origin };
+      await lab.expect(
+        { url: 'http://cors/moved', headers: { origin } },
+        { status: 302, headers: { ...allowed, 'x-set': 'set-value' } },
+      );
+      await lab.expect({ url: 'http://cors/gone', headers: { origin } }, { status: 503, headers: allowed });
+      await lab.expect(
+        { url: 'http://cors/late', headers: { origin, 'x-echo-delay': '3000' } },
+        { status: 504, headers: allowed },
+      );
     });
 
     test('with credentials no answer has a wildcard', async () => {

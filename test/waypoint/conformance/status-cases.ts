@@ -1,6 +1,7 @@
 // What a route's status says, and what becomes of requests meanwhile.
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
+import { eventually } from '../../lab/test-lab.ts';
 import { away, httpCase, mesh, route, service } from './backends.ts';
 import type { Feature } from './feature.ts';
 
@@ -137,6 +138,41 @@ export const statusTests: Feature['tests'] = (lab) => {
     await lab.expect({ url: 'http://many-parents/' }, { version: 'v1' });
     // The echo of the other namespace is not ours to route.
     await lab.expect({ url: `http://echo.${away}/` }, { version: 'v3' });
+  });
+
+  test('the status of a parent that is not named any more goes, and what other controllers wrote stays', async () => {
+    const name = 'fewer-parents';
+    const to = (parents: readonly string[]): string =>
+      route('HTTPRoute', name, parents, 'rules:\n  - backendRefs: [{ name: echo-v1, port: 80 }]');
+    await lab.lab.apply(to(['basic', 'echo']));
+    for (const parent of ['basic', 'echo'])
+      await lab.expectStatus('HTTPRoute', name, parent, { Accepted: 'True Accepted' });
+    const { status } = await lab.get('HTTPRoute', name);
+    const foreign = {
+      parentRef: { group: 'example.com', kind: 'Other', name: 'other' },
+      controllerName: 'example.com/controller',
+      conditions: [
+        {
+          type: 'Accepted',
+          status: 'True',
+          reason: 'Accepted',
+          message: '',
+          lastTransitionTime: '2026-01-01T00:00:00Z',
+          observedGeneration: 1,
+        },
+      ],
+    };
+    const patch = JSON.stringify({ status: { parents: [foreign, ...(status?.parents ?? [])] } });
+    const where = ['patch', 'httproute', '-n', mesh, name, '--subresource=status', '--type=merge'];
+    await lab.lab.mustKubectl([...where, '-p', patch]);
+    await lab.lab.apply(to(['echo']));
+    await lab.expectStatus('HTTPRoute', name, 'echo', { Accepted: 'True Accepted' });
+    await eventually('the other parent is gone', async () => {
+      const after = await lab.get('HTTPRoute', name);
+      const names = after.status?.parents?.map(({ parentRef }) => String(parentRef['name'])).sort();
+      return JSON.stringify(names) === JSON.stringify(['echo', 'other']);
+    });
+    await lab.lab.mustKubectl(['delete', 'httproute', '-n', mesh, name]);
   });
 
   test('a route of a consumer’s namespace is told that it is not used, and changes nothing', async () => {
