@@ -44,10 +44,12 @@ export interface ReadAnswer {
 
 const levels = new Set<unknown>(['debug', 'info', 'warn', 'error']);
 const failed = (failure: string): ReadAnswer => ({ result: { failure }, lines: [] });
-const quoted = (text: unknown): string => JSON.stringify(String(text).slice(0, 100));
-/** The line break would make two lines of one. */
-const oneLine = (text: unknown): string =>
-  String(text)
+/** Not String(): an object may bring a `toString` that is none. */
+const asText = (value: unknown): string => (typeof value === 'string' ? value : JSON.stringify(value)) ?? '';
+const quoted = (value: unknown): string => JSON.stringify(asText(value).slice(0, 100));
+/** A line break would make two lines of one. */
+const oneLine = (value: unknown): string =>
+  asText(value)
     .slice(0, limits.logLine)
     .replaceAll(/\p{Cc}+/gu, ' ');
 

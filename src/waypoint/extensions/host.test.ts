@@ -100,6 +100,8 @@ test('a module that cannot be loaded fails every call, is a problem, and is not 
     ['enum A { b } export default {}', /enum/],
     ['import { readFile } from "node:fs"; export default {}', /imports "node:fs"/],
     ['export default { async onRequest() { await import("node:fs") } }', /import\(\)/],
+    ['export default { onRequest() { import/* */\n// \n("node:fs") } }', /import\(\)/],
+    ['export default { onRequest() { return import.meta.url } }', /import.meta/],
     ['export default { onRequest: 1 }', /onRequest is of type number/],
     ['export default {}', /none of onRequest/],
     ['export const a = 1', /default export is of type undefined/],

@@ -88,6 +88,7 @@ const refused: readonly (readonly [name: string, code: string, why: RegExp])[] =
   ['a text that is thrown', 'throw "no"', /no/],
   ['an object that breaks who reads it', 'throw { get message() { throw 1 } }', /cannot be put in words/],
   ['a promise that fails', 'return Promise.reject(new Error("late"))', /late/],
+  ['a recursion without end', '(function again() { again(); })()', /RangeError/],
   ['a number', 'return 5', /returned a number/],
   ['an array', 'return [1]', /an array/],
   ['an object without status', 'return { body: "x" }', /has no status/],
