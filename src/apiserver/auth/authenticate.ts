@@ -2,7 +2,7 @@
 import type { IncomingMessage } from 'node:http';
 import type { TLSSocket } from 'node:tls';
 import { ApiError, unauthorized } from '../api-error.ts';
-import type { User } from '../http/call.ts';
+import type { User } from '../serving/call.ts';
 import type { Tokens } from './tokens.ts';
 
 const list = (value: string | string[] | undefined): string[] =>

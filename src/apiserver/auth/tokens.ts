@@ -2,7 +2,7 @@
 import { randomUUID, sign, verify, createHash } from 'node:crypto';
 import { Lru } from '#/kit/index.ts';
 import type { Item } from '../json.ts';
-import type { User } from '../http/call.ts';
+import type { User } from '../serving/call.ts';
 import type { Keys } from './keys.ts';
 
 /** Who signs; also the audience of tokens for the API itself. */

@@ -1,8 +1,8 @@
 // What is served: the group lists of old clients, and the aggregated documents that newer ones read at once.
 import { createHash } from 'node:crypto';
 import { notFound, noSuchPath } from '../api-error.ts';
-import { send, sendValue, type Call } from '../http/call.ts';
-import { parseAccept } from '../http/media.ts';
+import { send, sendValue, type Call } from '../serving/call.ts';
+import { parseAccept } from '../serving/media.ts';
 import type { Kind } from '../kinds/kind.ts';
 import type { Registry } from '../kinds/registry.ts';
 

@@ -2,8 +2,8 @@
 // JSON or as the protobuf that kubectl reads. Made when somebody asks, kept until the kinds change.
 import { createHash } from 'node:crypto';
 import { noSuchPath, notAcceptable } from '../api-error.ts';
-import { send, type Call } from '../http/call.ts';
-import { parseAccept } from '../http/media.ts';
+import { send, type Call } from '../serving/call.ts';
+import { parseAccept } from '../serving/media.ts';
 import { groupVersion, type Kind } from '../kinds/kind.ts';
 import type { Registry } from '../kinds/registry.ts';
 import type { Schema } from '../schema/schema.ts';

@@ -2,7 +2,7 @@
 import type { Item } from '../json.ts';
 import { groupVersion, type Column, type Kind } from '../kinds/kind.ts';
 import { parseStored, type Stored } from '../store/collection.ts';
-import type { Form } from '../http/media.ts';
+import type { Form } from '../serving/media.ts';
 import { defaultColumns } from './columns.ts';
 
 /** The JSON text of an object in the version of `kind`. */

@@ -1,5 +1,5 @@
 // What webhooks are asked: the form in which a write is put to those who may change or refuse it.
-import type { User } from '../http/call.ts';
+import type { User } from '../serving/call.ts';
 import type { Item } from '../json.ts';
 import type { Kind } from '../kinds/kind.ts';
 

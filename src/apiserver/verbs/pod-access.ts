@@ -3,7 +3,7 @@
 import { request as httpRequest, type IncomingMessage, type OutgoingHttpHeaders } from 'node:http';
 import type { Duplex } from 'node:stream';
 import { ApiError, badRequest, notFound } from '../api-error.ts';
-import type { Call } from '../http/call.ts';
+import type { Call } from '../serving/call.ts';
 import { digList, digNumber, digText, type Item } from '../json.ts';
 
 /** Where a node's kubelet is reached. */

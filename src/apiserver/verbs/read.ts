@@ -1,7 +1,7 @@
 // get and list.
 import { ApiError, badRequest, expired, notFound } from '../api-error.ts';
-import { flag, send, type Call } from '../http/call.ts';
-import { negotiate, type Form } from '../http/media.ts';
+import { flag, send, type Call } from '../serving/call.ts';
+import { negotiate, type Form } from '../serving/media.ts';
 import { groupVersion, type Kind } from '../kinds/kind.ts';
 import {
   columnDefinitions,

@@ -1,8 +1,8 @@
 // delete and deletecollection: finalizers, grace periods, and what becomes of the objects that are owned.
 import { badRequest, conflict, forbidden, notFound } from '../api-error.ts';
 import { protobufType, type ProtobufReader } from '../schema/protobuf.ts';
-import { isDryRun, managerOf, send, sendValue, warn, type Call } from '../http/call.ts';
-import { asObject, mediaType, parseBody, readBody } from '../http/body.ts';
+import { isDryRun, managerOf, send, sendValue, warn, type Call } from '../serving/call.ts';
+import { asObject, mediaType, parseBody, readBody } from '../serving/body.ts';
 import { formatTime, isObject, type Item } from '../json.ts';
 import type { Kind } from '../kinds/kind.ts';
 import { viewText } from '../print/view.ts';

@@ -1,6 +1,6 @@
 // Questions to the server that are asked by creating an object which is never stored.
 import { issuer, type Tokens } from '../auth/tokens.ts';
-import { sendValue, type Call } from '../http/call.ts';
+import { sendValue, type Call } from '../serving/call.ts';
 import { digList, digText, isObject, type Item, type JsonObject } from '../json.ts';
 import { groupVersion, type Kind } from '../kinds/kind.ts';
 import { decodeItem } from '../schema/decode.ts';

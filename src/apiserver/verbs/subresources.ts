@@ -1,7 +1,7 @@
 // The parts of objects that have their own path: scale, binding, eviction, token, finalize, approval.
 import { ApiError, badRequest, conflict, methodNotAllowed, notFound } from '../api-error.ts';
 import { issuer, type Tokens } from '../auth/tokens.ts';
-import { sendValue, type Call } from '../http/call.ts';
+import { sendValue, type Call } from '../serving/call.ts';
 import {
   digList,
   digNumber,

@@ -2,8 +2,8 @@
 // holds nothing itself. One that falls behind the log is ended with 410, one that never reads costs its socket.
 import { Lru } from '#/kit/index.ts';
 import { badRequest, expired } from '../api-error.ts';
-import { flag, jsonType, type Call } from '../http/call.ts';
-import { negotiate, type Form } from '../http/media.ts';
+import { flag, jsonType, type Call } from '../serving/call.ts';
+import { negotiate, type Form } from '../serving/media.ts';
 import { groupVersion, type Kind } from '../kinds/kind.ts';
 import { columnDefinitions, partialText, tableRow, viewText } from '../print/view.ts';
 import type { Stored } from '../store/collection.ts';

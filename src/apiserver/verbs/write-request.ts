@@ -1,5 +1,5 @@
 // Who writes, to which kind and how strictly; and what came of it.
-import type { User } from '../http/call.ts';
+import type { User } from '../serving/call.ts';
 import type { Kind } from '../kinds/kind.ts';
 import type { Stored } from '../store/collection.ts';
 
