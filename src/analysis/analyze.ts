@@ -6,8 +6,14 @@ import { networkPolicies } from './analyzers/network-policies.ts';
 import { peerAuthentications } from './analyzers/peer-authentications.ts';
 import { policies } from './analyzers/policies.ts';
 import { policyClients } from './analyzers/policy-clients.ts';
+import { routes } from './analyzers/routes.ts';
+import { ruleOrder } from './analyzers/rule-order.ts';
 import { servicesAndEntries } from './analyzers/services.ts';
+import { subsets } from './analyzers/subsets.ts';
+import { tokens } from './analyzers/tokens.ts';
 import { waypoints } from './analyzers/waypoints.ts';
+import { waypointServices } from './analyzers/waypoint-services.ts';
+import { providersAndTargets } from './analyzers/providers-and-targets.ts';
 import { withoutEffect } from './analyzers/without-effect.ts';
 import type { ProxyState } from './explain-differences.ts';
 import { string } from './fields.ts';
@@ -23,6 +29,12 @@ const analyzers: readonly Analyzer[] = [
   policyClients,
   peerAuthentications,
   withoutEffect,
+  routes,
+  ruleOrder,
+  subsets,
+  tokens,
+  providersAndTargets,
+  waypointServices,
   servicesAndEntries,
   networkPolicies,
   liveStatus,

@@ -1,24 +1,11 @@
 // Every kind of mistake that `aura analyze` knows, in one table. Codes are stable: scripts and docs/analyze.md name
 // them. 00 what cannot be read, 01 enrolment, 02 waypoints, 03 AuthorizationPolicy, 04 PeerAuthentication, 05 objects
-// without effect in ambient, 06 services and their entries, 07 NetworkPolicy, 08 the running mesh.
+// without effect in ambient, 06 services and their entries, 07 NetworkPolicy, 08 the running mesh, 09 waypoints' work.
 
-export type Level = 'error' | 'warn' | 'info';
+import { entry, type FindingEntry, type Level } from './finding-entry.ts';
+import { waypointFindings } from './waypoint-findings.ts';
 
-export interface FindingEntry {
-  readonly name: string;
-  readonly level: Level;
-  /** What is wrong, in general. */
-  readonly means: string;
-  /** The way out. */
-  readonly fix: string;
-}
-
-const entry = (name: string, level: Level, means: string, fix: string): FindingEntry => ({
-  name,
-  level,
-  means,
-  fix,
-});
+export type { FindingEntry, Level } from './finding-entry.ts';
 
 export const findingRegistry = {
   AUR0001: entry(
@@ -390,6 +377,7 @@ export const findingRegistry = {
     'objects could not be read, so that findings may be missing or wrong',
     'use an account that may list them',
   ),
+  ...waypointFindings,
 } as const satisfies Readonly<Record<string, FindingEntry>>;
 
 export type FindingCode = keyof typeof findingRegistry;

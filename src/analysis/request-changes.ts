@@ -12,8 +12,8 @@ function ofPolicies({ policies, by }: RequestReport): readonly string[] {
     (policy) => policy.policy === by && policy.matched && policy.action === 'DENY',
   );
   if (denial !== undefined) {
-    if (denial.kind !== 'AuthorizationPolicy')
-      return [`correct ${denial.kind} ${denial.policy}${at(denial.place)}: until then it refuses everything`];
+    if (denial.broken !== undefined)
+      return [`correct ${denial.kind} ${denial.policy}${at(denial.place)}: ${denial.broken}`];
     return denial.rules
       .filter(({ matched }) => matched)
       .map(
@@ -22,14 +22,17 @@ function ofPolicies({ policies, by }: RequestReport): readonly string[] {
   }
   return policies
     .filter(({ action, dryRun }) => action === 'ALLOW' && !dryRun)
-    .flatMap(({ policy, rules, place }) =>
-      rules.length === 0
-        ? [
-            `ALLOW policy ${policy}${at(place)} has no rule, so it allows nothing: give it one for this request`,
-          ]
-        : rules.map(
-            (rule) => `widen rule ${rule.rule + 1} of ${policy}${at(rule.place)}: ${reasonOf(rule.because)}`,
-          ),
+    .flatMap(({ policy, rules, place, broken }) =>
+      broken !== undefined
+        ? [`correct AuthorizationPolicy ${policy}${at(place)}: ${broken}`]
+        : rules.length === 0
+          ? [
+              `ALLOW policy ${policy}${at(place)} has no rule, so it allows nothing: give it one for this request`,
+            ]
+          : rules.map(
+              (rule) =>
+                `widen rule ${rule.rule + 1} of ${policy}${at(rule.place)}: ${reasonOf(rule.because)}`,
+            ),
     );
 }
 

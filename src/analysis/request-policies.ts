@@ -24,6 +24,8 @@ export interface HttpPolicyReport {
   readonly dryRun: boolean;
   readonly matched: boolean;
   readonly because: string;
+  /** Why it refuses instead of what it says. */
+  readonly broken?: string;
   readonly place: Place;
   readonly rules: readonly HttpRuleReport[];
 }
@@ -51,12 +53,12 @@ export function httpPolicyReport(
   const written = items(document?.object, 'spec', 'rules');
   // Rules that nobody has written stand for a policy that cannot be read.
   const own = kind === 'AuthorizationPolicy' && written.length === explained.rules.length;
-  const because =
-    kind !== 'AuthorizationPolicy'
-      ? `${kind} ${policy} cannot be used as it is written: until it is corrected, everything is refused`
-      : own
-        ? explained.because
-        : `${explained.because} (it cannot be used as it is written)`;
+  const broken = model.conditions
+    .get(`${kind} ${policy}`)
+    ?.find(
+      ({ reason }) =>
+        reason === 'UnsupportedValue' || (reason === 'Invalid' && kind !== 'AuthorizationPolicy'),
+    )?.message;
   return {
     policy,
     kind,
@@ -64,7 +66,8 @@ export function httpPolicyReport(
     ...(provider === undefined ? {} : { provider }),
     dryRun: explained.dryRun,
     matched: explained.matched,
-    because,
+    because: explained.because,
+    ...(broken === undefined ? {} : { broken }),
     place: model.place(kind, namespace, name),
     rules: explained.rules.map(({ matched, because: reason }, i) => ({
       rule: i,

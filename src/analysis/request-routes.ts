@@ -132,17 +132,31 @@ export function routeTitle(name: string): string {
   return `${kind} ${namespace}/${own}`;
 }
 
-/** Where a rule stands, if the rules of the object are the rules of the route one by one. */
+const listOf = (kind: string): string => (kind === 'VirtualService' ? 'http' : 'rules');
+
+/** The rule of the object that a rule of the route was made of, if that can be told: some are left out. */
+export function writtenRule(model: MeshModel, route: HttpRoute, index: number): number | undefined {
+  const { kind, namespace, name } = routeObject(route.name);
+  const document = model.document(kind, namespace, name);
+  const list = listOf(kind);
+  const written = items(document?.object, 'spec', list);
+  if (written.length === route.rules.length) return index;
+  const problems = model.problems.get(`${kind} ${namespace}/${name}`) ?? [];
+  const kept = [...written.keys()].filter(
+    (i) => !problems.some(({ field }) => field.startsWith(`spec.${list}[${i}].match`)),
+  );
+  if (kept.length === route.rules.length) return kept[index];
+  const own = route.rules[index]?.name;
+  const named = own === undefined ? -1 : written.findIndex((rule) => string(rule, 'name') === own);
+  return named < 0 ? undefined : named;
+}
+
 export function rulePlace(model: MeshModel, route: HttpRoute, index: number): Place | undefined {
   const { kind, namespace, name } = routeObject(route.name);
   const document = model.document(kind, namespace, name);
   if (document === undefined) return undefined;
-  const list = kind === 'VirtualService' ? 'http' : 'rules';
-  const written = items(document.object, 'spec', list);
-  const own = route.rules[index]?.name;
-  const byName = own === undefined ? -1 : written.findIndex((rule) => string(rule, 'name') === own);
-  const at = written.length === route.rules.length ? index : byName;
-  return placeOf(document, at < 0 ? `spec.${list}` : `spec.${list}[${at}]`);
+  const at = writtenRule(model, route, index);
+  return placeOf(document, `spec.${listOf(kind)}${at === undefined ? '' : `[${at}]`}`);
 }
 
 function lacksOf(rule: HttpRule, route: HttpRoute, request: RequestFacts, port: number): readonly string[] {
@@ -170,7 +184,7 @@ export function httpRouteReport(
       const lacks = request === undefined ? [] : lacksOf(rule, route, request, port);
       const place = rulePlace(model, route, i);
       return {
-        rule: i,
+        rule: writtenRule(model, route, i) ?? i,
         ...(rule.name === undefined ? {} : { name: rule.name }),
         needs: needsOf(rule),
         does: actionText(rule),

@@ -27,13 +27,14 @@ function policyLines({ policies, unaskedPolicies, asks }: RequestReport): string
       : 'policies of the waypoint, in the order in which they are asked:',
   ];
   for (const policy of policies) {
-    const { matched, action, policy: name, kind, dryRun, provider, rules, because } = policy;
+    const { matched, action, policy: name, kind, dryRun, provider, rules, because, broken } = policy;
     const what = kind === 'AuthorizationPolicy' ? name : `${kind} ${name}`;
     const asked = provider === undefined ? '' : `, by provider ${provider}`;
     lines.push(
       `${matched ? '*' : ' '} ${action.padEnd(6)} ${what}${dryRun ? ' (dry run)' : ''}${asked}: ${matched ? 'matches' : 'does not match'}${place(policy.place)}`,
     );
-    if (rules.length === 0 || kind !== 'AuthorizationPolicy') lines.push(`         ${because}`);
+    if (broken !== undefined) lines.push(`         it cannot be used as it is written: ${broken}`);
+    else if (rules.length === 0) lines.push(`         ${because}`);
     else
       for (const rule of rules)
         lines.push(`         rule ${rule.rule + 1} ${rule.because}${place(rule.place)}`);

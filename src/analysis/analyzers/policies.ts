@@ -1,11 +1,13 @@
 // AuthorizationPolicies that do something else than they say.
 import { convertRules, selects, type AuthorizationPolicyFacts } from '#/translate/index.ts';
 import { serviceKey } from '#/model/index.ts';
-import type { SourceDocument } from '../document.ts';
+import { keyOf, type SourceDocument } from '../document.ts';
 import { field, items, labels } from '../fields.ts';
 import { some, type Analyzer, type Report } from '../finding.ts';
+import { meshConfigHint } from '../mesh-config-hint.ts';
 import { attributesOf } from '../waypoint-policies.ts';
 import type { MeshModel } from '../mesh-model.ts';
+import { targetStatus } from './target-status.ts';
 
 interface Case {
   readonly model: MeshModel;
@@ -88,16 +90,18 @@ function rules({ model, facts, document, report }: Case): void {
   });
 }
 
-function targets({ model, facts, document, report }: Case): void {
-  const key = `AuthorizationPolicy ${facts.namespace}/${facts.name}`;
-  for (const { type, status, reason, message } of model.conditions.get(key) ?? []) {
-    if (type !== 'WaypointAccepted' || (status && reason === 'Accepted')) continue;
-    const code = message.includes('was not found')
-      ? 'AUR0306'
-      : message.includes('is not bound')
-        ? 'AUR0305'
-        : 'AUR0307';
-    report(code, document, 'spec.targetRefs', message);
+function targets({ model, document, report }: Case): void {
+  targetStatus(model, document, report);
+  for (const { field: path, reason } of model.problems.get(keyOf(document)) ?? []) {
+    const code =
+      path === 'spec.provider.name'
+        ? 'AUR0912'
+        : reason.includes('spiffe://')
+          ? 'AUR0304'
+          : reason.startsWith('never')
+            ? 'AUR0314'
+            : 'AUR0303';
+    report(code, document, path, `${path}: ${reason}${code === 'AUR0912' ? meshConfigHint(model) : ''}`);
   }
 }
 

@@ -49,12 +49,23 @@ function isOutside(field: string, model: MeshModel): boolean {
   return field === 'spec.moduleFrom' && model.all('ConfigMap').length === 0;
 }
 
+/** They have analyzers of their own. */
+const own: ReadonlySet<string> = new Set([
+  'AuthorizationPolicy',
+  'PeerAuthentication',
+  'RequestAuthentication',
+  'HTTPRoute',
+  'GRPCRoute',
+  'TCPRoute',
+  'TLSRoute',
+  'VirtualService',
+]);
+
 /** Problems that translation tells of kinds that have no analyzer of their own. */
 function problems(model: MeshModel, report: Report): void {
   for (const [origin, list] of model.problems) {
     const document = model.documents.get(origin);
-    if (document === undefined || ['AuthorizationPolicy', 'PeerAuthentication'].includes(document.kind))
-      continue;
+    if (document === undefined || own.has(document.kind)) continue;
     for (const { field, reason } of list)
       if (field !== 'waypoint' && !reason.includes('belongs to another') && !isOutside(field, model))
         report('AUR0601', document, field, `${field}: ${reason}`);

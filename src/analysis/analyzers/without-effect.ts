@@ -1,5 +1,4 @@
 // Objects of Istio and of the Gateway API that nobody in ambient reads, or that need a waypoint.
-import type { SourceDocument } from '../document.ts';
 import { items, labels, string, strings } from '../fields.ts';
 import type { Analyzer } from '../finding.ts';
 import type { MeshModel } from '../mesh-model.ts';
@@ -13,7 +12,7 @@ const inAmbient = (model: MeshModel, namespace: string): boolean =>
       .some(({ object }) => labels(object, 'metadata', 'labels')[dataplaneLabel] === 'ambient'));
 
 /** The service that a host means in a namespace, if it is known. */
-function serviceOf(model: MeshModel, host: string, namespace: string) {
+export function serviceOf(model: MeshModel, host: string, namespace: string) {
   const { clusterDomain } = model.settings;
   const names = host.includes('.')
     ? [host, `${host}.svc.${clusterDomain}`, `${host}.${clusterDomain}`]
@@ -23,27 +22,6 @@ function serviceOf(model: MeshModel, host: string, namespace: string) {
     if (service !== undefined) return service;
   }
   return undefined;
-}
-
-function routes(
-  model: MeshModel,
-  kind: string,
-  document: SourceDocument,
-  report: Parameters<Analyzer>[1],
-): void {
-  items(document.object, 'spec', 'parentRefs').forEach((parent, i) => {
-    if (string(parent, 'kind') !== 'Service') return;
-    const namespace = string(parent, 'namespace') || document.namespace;
-    const name = string(parent, 'name');
-    const service = model.serviceRecord(namespace, name);
-    if (service !== undefined && service.waypoint === undefined)
-      report(
-        'AUR0503',
-        document,
-        `spec.parentRefs[${i}]`,
-        `Service ${namespace}/${name} is not bound to a waypoint: the ${kind} has no effect`,
-      );
-  });
 }
 
 export const withoutEffect: Analyzer = (model, report) => {
@@ -103,6 +81,4 @@ export const withoutEffect: Analyzer = (model, report) => {
         );
     });
   }
-  for (const kind of ['HTTPRoute', 'GRPCRoute', 'TCPRoute', 'TLSRoute'])
-    for (const document of model.all(kind)) routes(model, kind, document, report);
 };
