@@ -176,7 +176,7 @@ export class ScriptedRun {
             authority: 'app',
             path: '/',
             mirrors: [],
-            ...(wanted as Partial<ForwardPlan>),
+            ...wanted,
           };
     const context: unknown = {
       context: {
