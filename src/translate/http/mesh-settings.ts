@@ -14,6 +14,10 @@ interface Context {
   readonly notes: Notes;
 }
 
+/** The mesh's settings are protobuf's JSON, where a number may be quoted; Istio's own examples quote ports. */
+const numeric = (value: unknown): unknown =>
+  typeof value === 'string' && /^\d{1,9}$/.test(value) ? Number(value) : value;
+
 /** `[namespace/]host`; a short name is a Service of that namespace, or of the root namespace. */
 function addressOf(
   provider: Json,
@@ -21,7 +25,7 @@ function addressOf(
   { domain, rootNamespace, notes }: Context,
 ): ProviderAddress | undefined {
   const service = text(provider['service']).toLowerCase();
-  const number = port(provider['port']);
+  const number = port(numeric(provider['port']));
   if (service === '' || number === undefined) return notes.add(field, 'has no service and port');
   const slash = service.indexOf('/');
   const host = service.slice(slash + 1);
@@ -41,7 +45,7 @@ function authz(provider: Json, field: string, { notes }: Context): ExtAuthzCommo
       ? {}
       : {
           includeBody: {
-            maxBytes: integer(record(body)['maxRequestBytes']),
+            maxBytes: integer(numeric(record(body)['maxRequestBytes'])),
             allowPartial: record(body)['allowPartialMessage'] === true,
             packAsBytes: record(body)['packAsBytes'] === true,
           },
