@@ -99,6 +99,8 @@ export function podFromTemplate(
 ): Pod {
   const metadata: ObjectMeta = {
     name,
+    // By this a mesh tells the pods of a controller from those made by hand.
+    generateName: `${owner.name}-`,
     namespace,
     labels: { ...template.metadata?.labels, ...labels },
     ...(template.metadata?.annotations === undefined ? {} : { annotations: template.metadata.annotations }),
