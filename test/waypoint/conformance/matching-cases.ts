@@ -42,7 +42,7 @@ export const matchingManifest = [
     ${to('v1')}
   - matches: [{ headers: [{ name: shape, type: RegularExpression, value: 'round|sq.*' }] }]
     ${to('v2')}
-  - matches: [{ headers: [{ name: twice, value: first }] }]
+  - matches: [{ headers: [{ name: twice, value: first }, { name: TWICE, value: second }] }]
     ${to('v1')}`,
   ),
   // The same match twice: the older route has it, and then the name decides.
@@ -102,7 +102,7 @@ export const matchingTests: Feature['tests'] = (lab) => {
     await lab.expect({ url: 'http://paths/r/12/x' }, { status: 404 });
   });
 
-  test('headers: all of a match, any of the matches, names without case, values with it', async () => {
+  test('headers: all of a match, any of the matches, names without case, of one name the first', async () => {
     await lab.expect({ url: 'http://headers/', headers: { color: 'blue' } }, { version: 'v1' });
     await lab.expect({ url: 'http://headers/', headers: { Color: 'green', size: 'big' } }, { version: 'v1' });
     await lab.expect({ url: 'http://headers/', headers: { color: 'blue', size: 'big' } }, { version: 'v2' });

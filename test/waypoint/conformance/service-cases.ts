@@ -31,6 +31,8 @@ spec: { clusterIP: None, selector: { app: echo, version: v2 }, ports: [{ name: h
       )
       .join(''),
   ),
+  `${service('unbound').replace('namespace:', 'labels: { istio.io/use-waypoint: none }, namespace:')}`,
+  route('HTTPRoute', 'unbound', ['unbound'], 'rules:\n  - backendRefs: [{ name: nosuch, port: 80 }]'),
   service('any-host'),
   route(
     'HTTPRoute',
@@ -125,5 +127,16 @@ export const serviceTests: Feature['tests'] = (lab) => {
     });
     const message = conditions.find(({ type }) => type === 'ResolvedWaypoints')?.message ?? '';
     assert.match(message, new RegExp(`bound to ${mesh}/waypoint`));
+  });
+
+  test('a route of a Service that has no waypoint is accepted, has no effect, and says so', async () => {
+    const { conditions } = await lab.expectStatus('HTTPRoute', 'unbound', 'unbound', {
+      Accepted: 'True Accepted',
+      ResolvedRefs: 'False BackendNotFound',
+      ResolvedWaypoints: 'True ResolvedWaypoints',
+    });
+    const message = conditions.find(({ type }) => type === 'ResolvedWaypoints')?.message ?? '';
+    assert.match(message, /not bound to a waypoint/);
+    await lab.expect({ url: 'http://unbound/' }, { seen: { 'x-request-id': undefined } });
   });
 };

@@ -78,6 +78,19 @@ export const streamFeatures: readonly Feature[] = [
         [`{ group: '', kind: Service, name: tcp, port: 9000 }`],
         'rules:\n  - backendRefs: [{ name: echo-v1, port: 9000, weight: 3 }, { name: echo-v2, port: 9000 }]',
       ) +
+      service('tcp-ports') +
+      route(
+        'TCPRoute',
+        'tcp-ports',
+        [`{ group: '', kind: Service, name: tcp-ports, port: 9090 }`],
+        'rules:\n  - backendRefs: [{ name: nosuch, port: 9000 }]',
+      ) +
+      route(
+        'TCPRoute',
+        'tcp-port-by-name',
+        [`{ group: '', kind: Service, name: tcp-ports, sectionName: tcp }`],
+        'rules:\n  - backendRefs: [{ name: echo-v2, port: 9000 }]',
+      ) +
       service('tcp-broken') +
       route(
         'TCPRoute',
@@ -93,6 +106,12 @@ export const streamFeatures: readonly Feature[] = [
         const second = answers.filter(({ body }) => body.startsWith('echo-v2-')).length;
         assert.equal(first + second, answers.length);
         assert.ok(Math.abs(first / answers.length - 0.75) < 0.16, `${first} and ${second}`);
+      });
+
+      test('a route for one port, by its name, and one for another port', async () => {
+        await lab.expect({ url: 'http://tcp-ports:9000', protocol: 'tcp' }, { status: 0 }, ({ body }) =>
+          assert.match(body, /^echo-v2-/),
+        );
       });
 
       test('a backend that does not exist takes no connection, and the status says so', async () => {
@@ -114,6 +133,7 @@ export const streamFeatures: readonly Feature[] = [
       tlsService('tls-v2', 'app: tls, version: v2'),
       tlsService('tls-free', 'app: tls, version: v1'),
       tlsRoute('tls-one', 'one.example', 'tls-v1'),
+      tlsRoute('tls-broken', 'broken.example', 'nosuch'),
       tlsRoute('tls-wild', '"*.wild.example", one.wild.example', 'tls-v2'),
     ].join(''),
     tests(lab) {
@@ -137,13 +157,18 @@ export const streamFeatures: readonly Feature[] = [
       test('a name that no route has is refused; without routes every name passes', async () => {
         await lab.expect(hello('two.example'), { status: -1 });
         await lab.expect(hello('wild.example'), { status: -1 });
+        await lab.expect(hello('broken.example'), { status: -1 });
         await lab.expect(hello('two.example', 'tls-free'), { status: 0, body: 'v1 two.example' });
       });
 
-      test('the status says that it is taken', async () => {
+      test('the status says what is taken, and what is not found', async () => {
         await lab.expectStatus('TLSRoute', 'tls-one', 'tls', {
           Accepted: 'True Accepted',
           ResolvedRefs: 'True ResolvedRefs',
+        });
+        await lab.expectStatus('TLSRoute', 'tls-broken', 'tls', {
+          Accepted: 'True Accepted',
+          ResolvedRefs: 'False BackendNotFound',
         });
       });
     },
