@@ -1,5 +1,6 @@
 // Descriptions as a person reads them.
 import type { Description, PodDescription, PolicySummary, ServiceDescription } from './describe.ts';
+import type { AtWaypoint } from './describe-waypoint.ts';
 import { showPlace, type Place } from './document.ts';
 import type { Finding } from './finding.ts';
 
@@ -17,6 +18,26 @@ function policyLines(policies: readonly PolicySummary[], of: (policy: PolicySumm
     `  ${policy.action.padEnd(5)} ${policy.policy} (${policy.scope}${policy.dryRun ? ', dry run' : ''}${of(policy)})${at(policy.place)}`,
     ...policy.effect.map((effect) => `        ${effect}`),
   ]);
+}
+
+/** Routes, tokens, settings, limits, telemetry. The policies stand elsewhere. */
+function waypointLines({ gateway, routes, authentications, applied }: AtWaypoint): string[] {
+  const lines = ['', `At waypoint ${gateway}:`];
+  for (const { route, hostnames, rules, place } of routes) {
+    lines.push(`  ${route}${hostnames.length === 0 ? '' : ` for ${hostnames.join(', ')}`}${at(place)}`);
+    for (const { rule, name, needs, does } of rules)
+      lines.push(
+        `      ${rule + 1}. ${name === undefined ? '' : `${name}: `}${needs.length === 0 ? 'every request' : needs.join('; or ')} -> ${does}`,
+      );
+  }
+  if (routes.length === 0) lines.push('  no route: requests go where they are addressed');
+  for (const { authentication, issuers, locations, place } of authentications)
+    lines.push(
+      `  RequestAuthentication ${authentication}: ${issuers.join(', ')}, in ${locations.join(', ')}${at(place)}`,
+    );
+  for (const { kind, name, does, place } of applied)
+    lines.push(`  ${kind} ${name}${does.length === 0 ? '' : `: ${does.join('; ')}`}${at(place)}`);
+  return lines;
 }
 
 function problemLines(problems: readonly Finding[]): string[] {
@@ -55,7 +76,12 @@ function podLines(pod: PodDescription): string[] {
     ['Addresses', pod.addresses.join(', ') || 'none yet'],
     ...(pod.gateway === undefined
       ? []
-      : [['Runs', `${pod.ownProxy ? 'the waypoint' : 'the Gateway'} ${pod.gateway}`] as const]),
+      : [
+          [
+            'Runs',
+            `${pod.ownProxy ? 'the waypoint' : 'the Gateway'} ${pod.gateway}${pod.told === undefined ? '' : `, which has ${pod.told.join(', ')}`}`,
+          ] as const,
+        ]),
     ['In the mesh', `${pod.inMesh ? 'yes' : 'NO'}: ${pod.because.replace(/^not in the mesh: /, '')}`],
     [
       'Traffic',
@@ -73,10 +99,18 @@ function podLines(pod: PodDescription): string[] {
   ]);
   lines.push('', 'Services:');
   if (pod.services.length === 0) lines.push('  none');
-  for (const { service, ports, waypoint } of pod.services)
+  for (const { service, ports, waypoint, atWaypoint = [] } of pod.services) {
     lines.push(
       `  ${service}  ports ${ports.join(', ')}${waypoint === undefined ? '' : `, through waypoint ${waypoint}`}`,
     );
+    if (atWaypoint.length > 0) lines.push(`      with ${atWaypoint.join(', ')}`);
+  }
+  if (pod.atWaypoint !== undefined) {
+    const { policies } = pod.atWaypoint;
+    lines.push(...waypointLines(pod.atWaypoint));
+    for (const { policy, action, dryRun } of policies)
+      lines.push(`  ${action} ${policy}${dryRun ? ' (dry run)' : ''}`);
+  }
   lines.push(
     '',
     pod.inMesh ? 'Policies:' : 'Policies that would apply, were it in the mesh:',
@@ -111,6 +145,7 @@ function serviceLines(service: ServiceDescription): string[] {
         `  ${action.padEnd(5)} ${policy} (${target}): ${rules} ${rules === 1 ? 'rule' : 'rules'}${attributes.length === 0 ? '' : `, by ${attributes.join(', ')}`}${at(place)}`,
       );
   }
+  if (service.atWaypoint !== undefined) lines.push(...waypointLines(service.atWaypoint));
   lines.push('', 'Policies of its pods, for each connection:');
   if (service.policies.length === 0) lines.push('  none: everything is allowed');
   const count = (policy: PolicySummary): string => {

@@ -3,6 +3,7 @@ import { convertedPeerAuthentication, podUid, staticStrictPolicy } from '#/trans
 import { serviceKey, type GatewayAddress, type Policy, type Service, type Workload } from '#/model/index.ts';
 import { analyze, type AnalysisInput } from './analyze.ts';
 import { placeOf, type Place, type SourceDocument } from './document.ts';
+import { atWaypoint, namesAtWaypoint, toldTo, type AtWaypoint } from './describe-waypoint.ts';
 import { captureOf, partyReport } from './explain-party.ts';
 import { field, items, labels, string } from './fields.ts';
 import type { Finding } from './finding.ts';
@@ -37,6 +38,8 @@ export interface PodDescription {
   readonly ownProxy: boolean;
   /** `ns/name` of the Gateway that it is an instance of. */
   readonly gateway?: string;
+  /** What the waypoint that it runs has been told: `2 HTTPRoute`. */
+  readonly told?: readonly string[];
   /** How the mesh brings traffic to it. */
   readonly protocol: 'HBONE' | 'TCP' | 'none';
   readonly identity?: string;
@@ -52,7 +55,11 @@ export interface PodDescription {
     readonly service: string;
     readonly ports: readonly string[];
     readonly waypoint?: string;
+    /** Objects that the waypoint of the service works by: `HTTPRoute demo/web`. */
+    readonly atWaypoint?: readonly string[];
   }[];
+  /** At the waypoint of the pod's own address. */
+  readonly atWaypoint?: AtWaypoint;
   readonly policies: readonly PolicySummary[];
   /** What happens to a connection that no policy names. */
   readonly otherwise: 'allowed' | 'refused';
@@ -83,6 +90,8 @@ export interface ServiceDescription {
     readonly inMesh: boolean;
   }[];
   readonly requestPolicies: readonly WaypointPolicy[];
+  /** What else its waypoint does. */
+  readonly atWaypoint?: AtWaypoint;
   /** Those of its pods. */
   readonly policies: readonly (PolicySummary & { readonly workloads: number })[];
   readonly problems: readonly Finding[];
@@ -156,6 +165,9 @@ export function describePod(
   const policies = workload === undefined ? [] : policiesOf(model, workload);
   const effective = workload === undefined ? undefined : effectivePeerAuthentication(model, workload);
   const enforced = policies.filter(({ dryRun }) => !dryRun);
+  const instance = facts?.waypoint.instanceOf;
+  const told = instance === undefined ? [] : toldTo(model, `${namespace}/${instance}`);
+  const own = workload === undefined ? undefined : atWaypoint(model, workload.waypoint, { workload });
   return {
     kind: 'pod',
     title: `${namespace}/${name}`,
@@ -170,6 +182,7 @@ export function describePod(
     ...(facts?.waypoint.instanceOf === undefined
       ? {}
       : { gateway: `${namespace}/${facts.waypoint.instanceOf}` }),
+    ...(told.length === 0 ? {} : { told }),
     protocol: workload?.protocol ?? 'none',
     ...(party?.identity === undefined ? {} : { identity: party.identity }),
     ...(workload?.waypoint === undefined ? {} : { waypoint: gatewayName(workload.waypoint) }),
@@ -178,11 +191,17 @@ export function describePod(
       exceptions: effective?.exceptions ?? [],
       ...(effective?.document === undefined ? {} : { place: placeOf(effective.document) }),
     },
-    services: (workload === undefined ? [] : model.store.servicesOf(workload)).map((service) => ({
-      service: `${service.namespace}/${service.name}`,
-      ports: (workload?.services[serviceKey(service)] ?? []).map(targetPort),
-      ...(service.waypoint === undefined ? {} : { waypoint: gatewayName(service.waypoint) }),
-    })),
+    services: (workload === undefined ? [] : model.store.servicesOf(workload)).map((service) => {
+      const at = atWaypoint(model, service.waypoint, { service });
+      const names = at === undefined ? [] : namesAtWaypoint(at);
+      return {
+        service: `${service.namespace}/${service.name}`,
+        ports: (workload?.services[serviceKey(service)] ?? []).map(targetPort),
+        ...(service.waypoint === undefined ? {} : { waypoint: gatewayName(service.waypoint) }),
+        ...(names.length === 0 ? {} : { atWaypoint: names }),
+      };
+    }),
+    ...(own === undefined ? {} : { atWaypoint: own }),
     policies,
     otherwise: enforced.some(({ action }) => action === 'ALLOW') ? 'refused' : 'allowed',
     problems: problemsOf(model, input, [
@@ -273,6 +292,8 @@ export function describeService(
       ? model.store.endpoints(`${destination.namespace}/${destination.hostname}`).workloads
       : [];
   const requestPolicies = waypoint === undefined ? [] : waypointPolicies(model, waypoint, service);
+  const at = atWaypoint(model, service.waypoint, { service });
+  const applied = at === undefined ? [] : [...at.routes, ...at.authentications, ...at.applied];
   return {
     kind: 'service',
     title: `${namespace}/${name}`,
@@ -294,10 +315,12 @@ export function describeService(
       };
     }),
     requestPolicies,
+    ...(at === undefined ? {} : { atWaypoint: at }),
     policies: [...byPolicy.values()],
     problems: problemsOf(model, input, [
       document,
       model.document('Namespace', '', namespace),
+      ...applied.map(({ place }) => place && model.document(place.kind, place.namespace, place.name)),
       ...[...byPolicy.values(), ...requestPolicies].map(({ place }) =>
         model.document('AuthorizationPolicy', place.namespace, place.name),
       ),

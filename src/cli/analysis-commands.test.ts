@@ -155,3 +155,39 @@ test('analyze fails at the level that is asked for', async () => {
   const suppressed = await aura('analyze', file, broken, '-S', 'AUR0001');
   assert.equal(suppressed.code, 0);
 });
+
+test('the ConfigMap of the mesh counts, when it is among the files', async () => {
+  const mesh = join(folder, 'mesh-config.txt');
+  const config = (text: string): string =>
+    `apiVersion: v1\nkind: ConfigMap\nmetadata: {name: istio, namespace: istio-system}\ndata:\n  mesh: ${JSON.stringify(text)}\n`;
+  const policy = join(folder, 'custom.txt');
+  writeFileSync(
+    policy,
+    `apiVersion: security.istio.io/v1
+kind: AuthorizationPolicy
+metadata: {name: ask, namespace: demo}
+spec:
+  targetRefs: [{group: "", kind: Service, name: web}]
+  action: CUSTOM
+  provider: {name: ext}
+  rules: [{}]
+`,
+  );
+  const base = ['analyze', behindWaypoint, policy, '-o', 'json'];
+  const codes = (text: string): string[] => (JSON.parse(text) as { code: string }[]).map(({ code }) => code);
+  const unknown = await aura(...base);
+  assert.ok(codes(unknown.stdout).includes('AUR0912'), unknown.stdout);
+  assert.match(unknown.stdout, /give the ConfigMap istio-system\/istio, too/);
+  writeFileSync(
+    mesh,
+    config(
+      '{extensionProviders: [{name: ext, envoyExtAuthzGrpc: {service: ext.demo.svc.cluster.local, port: 9000}}]}',
+    ),
+  );
+  const known = await aura(...base, '-f', mesh);
+  assert.ok(!codes(known.stdout).includes('AUR0912'), known.stdout);
+  writeFileSync(mesh, config('serviceScopeConfigs: 1'));
+  const broken = await aura(...base, '-f', mesh);
+  assert.equal(broken.code, 1);
+  assert.match(broken.stderr, /ConfigMap istio-system\/istio, key mesh: serviceScopeConfigs is not a list/);
+});

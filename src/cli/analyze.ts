@@ -44,7 +44,7 @@ async function run(paths: readonly string[], flags: Flags): Promise<void> {
   }
   const model = new MeshModel({
     documents: objects.documents,
-    settings: settingsOf(flags, state?.settings),
+    settings: settingsOf(flags, state?.settings, objects.documents),
     enrolment,
     live,
   });

@@ -38,7 +38,7 @@ async function run(describe: Describe, name: string, flags: Flags): Promise<void
   }
   const model = new MeshModel({
     documents: objects.documents,
-    settings: settingsOf(flags, state?.settings),
+    settings: settingsOf(flags, state?.settings, objects.documents),
     enrolment,
     live: flags.filename === undefined,
   });

@@ -34,7 +34,7 @@ async function run(from: string, to: string, flags: Flags): Promise<void> {
   for (const reason of objects.missing) process.stderr.write(`not seen: ${reason}\n`);
   const model = new MeshModel({
     documents: objects.documents,
-    settings: settingsOf(flags, state?.settings),
+    settings: settingsOf(flags, state?.settings, objects.documents),
     enrolment,
     live: flags.filename === undefined,
   });

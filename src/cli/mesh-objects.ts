@@ -10,6 +10,7 @@ import {
   type SourceDocument,
   type UnreadablePart,
 } from '#/analysis/index.ts';
+import { meshConfigMap, parseMeshConfig, withMeshConfig } from '#/control/index.ts';
 import { errorText } from '#/errors/index.ts';
 import {
   authorizationPolicies,
@@ -103,11 +104,43 @@ export function sourceOptions(command: Command): Command {
     .option('--upstream-compat', 'as if the control plane ran with AURA_UPSTREAM_COMPAT=true');
 }
 
-export function settingsOf(flags: SourceFlags, found: MeshSettings = defaultSettings): MeshSettings {
+/** What the ConfigMap of the mesh says, if it is among the objects. Throws Error that names it, if it cannot be read. */
+function withFoundMeshConfig(
+  settings: MeshSettings,
+  namespace: string,
+  documents: readonly SourceDocument[],
+): MeshSettings {
+  const found = documents.find(
+    (one) => one.kind === 'ConfigMap' && one.namespace === namespace && one.name === meshConfigMap,
+  );
+  if (found === undefined) return settings;
+  try {
+    const config = parseMeshConfig(found.object as Parameters<typeof parseMeshConfig>[0]);
+    return withMeshConfig(settings, config, { trustDomain: false, rootNamespace: false });
+  } catch (error) {
+    throw new Error(`ConfigMap ${namespace}/${meshConfigMap}, key mesh: ${errorText(error)}`, {
+      cause: error,
+    });
+  }
+}
+
+/** `found` is what the control plane says; of files, their ConfigMap of the mesh counts. */
+export function settingsOf(
+  flags: SourceFlags,
+  found: MeshSettings = defaultSettings,
+  documents: readonly SourceDocument[] = [],
+): MeshSettings {
+  const base =
+    found === defaultSettings
+      ? withFoundMeshConfig(
+          { ...found, rootNamespace: flags.istioNamespace },
+          flags.istioNamespace,
+          documents,
+        )
+      : found;
   return {
-    ...found,
+    ...base,
     systemNamespace: flags.istioNamespace,
-    ...(found === defaultSettings ? { rootNamespace: flags.istioNamespace } : {}),
     ...(flags.trustDomain === undefined ? {} : { trustDomain: flags.trustDomain }),
     ...(flags.domain === undefined ? {} : { clusterDomain: flags.domain }),
     ...(flags.upstreamCompat === undefined ? {} : { upstreamCompat: flags.upstreamCompat }),

@@ -7,4 +7,5 @@ export {
   type ControlPlaneConfig,
   type ControlPlaneFlags,
 } from './config.ts';
+export { meshConfigMap, parseMeshConfig, withMeshConfig } from './mesh-config.ts';
 export { startControlPlane, type ControlPlane, type ControlPlaneDeps } from './control-plane.ts';
