@@ -139,7 +139,7 @@ export class ClientConnectionContext {
     );
   }
 
-  admitRetry(_run: RequestRun, plan: ForwardPlan): boolean {
+  admitRetry(plan: ForwardPlan): boolean {
     return this.#engine.clusters.admitRetry({ ...plan, destination: plan.destination, target: this.target });
   }
 
