@@ -31,6 +31,7 @@ export const gatewayAnnotation = {
   lastApplied: 'kubectl.kubernetes.io/last-applied-configuration',
   proxyImage: 'sidecar.istio.io/proxyImage',
   logLevel: 'sidecar.istio.io/logLevel',
+  clientIdentity: 'ambient.istio.io/xfcc-include-client-identity',
 } as const;
 
 export interface RouteKind {

@@ -71,6 +71,9 @@ function environment(gateway: Gateway, settings: WaypointSettings, graceSeconds:
     ['ISTIO_META_OWNER', `kubernetes://apis/apps/v1/namespaces/${metadata.namespace}/deployments/${name}`],
     ['ISTIO_META_MESH_ID', settings.trustDomain],
     ...(level === undefined ? [] : [['LOG_LEVEL', level] as const]),
+    ...(metadata.annotations?.[gatewayAnnotation.clientIdentity] === 'true'
+      ? [['XFCC_INCLUDE_CLIENT_IDENTITY', 'true'] as const]
+      : []),
   ];
   return [
     field('POD_NAME', 'metadata.name'),
