@@ -11,12 +11,14 @@ import type {
 import { errorText } from '#/errors/index.ts';
 import { HeaderMap as Headers } from '#/http/index.ts';
 import type { AuthenticatedToken, HttpSubject, RequestFacts } from '#/model/index.ts';
-import { authorityChange, changeHeaders, type ForwardPlan, type RequestPlan } from '#/route/index.ts';
+import { changeHeaders, type ForwardPlan, type RequestPlan } from '#/route/index.ts';
 import type { HttpResponseFlag, OutgoingTrace } from '#/telemetry/index.ts';
 import type { ChosenEndpoint } from '../upstream/cluster.ts';
 import type { Attempt, AttemptFailure } from './attempt.ts';
 import type { ClientConnectionContext } from './client-connection.ts';
 import { localReply } from './local-reply.ts';
+import { applyAnswer, applyPlan, planReply } from './apply-plan.ts';
+import { BodyCollector } from './body-collector.ts';
 import type { BodyAsk } from './body-pipe.ts';
 import { BodyWatch } from './body-watch.ts';
 import { RequestBody } from './request-body.ts';
@@ -64,9 +66,7 @@ export class RequestRun implements FilteredRequest, MessageReceiver, TriesOwner 
   #overSteps: ((end: RequestEnd) => void)[] | undefined;
   #outcome: RunOutcome | undefined;
   #nextFilter = 0;
-  #collecting:
-    | { readonly maxBytes: number; readonly done: (body: Buffer, complete: boolean) => void }
-    | undefined;
+  #collector: BodyCollector | undefined;
   #plan: RequestPlan | undefined;
   /** Of an injected fault. */
   #delay: NodeJS.Timeout | undefined;
@@ -181,8 +181,8 @@ export class RequestRun implements FilteredRequest, MessageReceiver, TriesOwner 
 
   collectBody(maxBytes: number, done: (body: Buffer, complete: boolean) => void): void {
     this.#continue();
-    this.#collecting = { maxBytes, done };
-    this.#checkCollected();
+    this.#collector = new BodyCollector(this.requestBody, maxBytes, this.head.upgrade !== undefined, done);
+    this.#collector.check();
   }
 
   get hasBody(): boolean {
@@ -216,26 +216,7 @@ export class RequestRun implements FilteredRequest, MessageReceiver, TriesOwner 
 
   #bodyLate(): void {
     this.#failureReason = `the body stopped at ${this.requestBody.bytes} of ${this.head.contentLength} bytes`;
-    this.#flags.push('DT');
-    this.#tries.abandon();
-    if (this.#response.head === undefined)
-      this.reply({ status: 408, body: 'request timeout', details: 'request_overall_timeout' });
-    else this.#cut('request_overall_timeout');
-  }
-
-  #checkCollected(): void {
-    const collecting = this.#collecting;
-    if (collecting === undefined || this.over) return;
-    // What follows an upgrade comes after its answer.
-    const none = this.head.upgrade !== undefined;
-    if (!none && !this.requestBody.ended && this.requestBody.bytes <= collecting.maxBytes) {
-      this.requestBody.release();
-      return;
-    }
-    this.#collecting = undefined;
-    const { collected } = this.requestBody;
-    const complete = (none || this.requestBody.ended) && collected.length <= collecting.maxBytes;
-    collecting.done(complete ? collected : collected.subarray(0, collecting.maxBytes), complete);
+    this.fail({ status: 408, body: 'request timeout', details: 'request_overall_timeout', flag: 'DT' });
   }
 
   reply(reply: Reply): void {
@@ -274,13 +255,13 @@ export class RequestRun implements FilteredRequest, MessageReceiver, TriesOwner 
       this.#tooLarge(limit);
       return;
     }
-    this.#checkCollected();
+    this.#collector?.check();
   }
 
   end(trailers?: HeaderMap): void {
     this.requestBody.end(trailers);
     if (this.#upstreamEnded) this.#switchedOver();
-    else this.#checkCollected();
+    else this.#collector?.check();
   }
 
   failed(failure: ExchangeFailure): void {
@@ -298,14 +279,11 @@ export class RequestRun implements FilteredRequest, MessageReceiver, TriesOwner 
   }
 
   #tooLarge(limit: number): void {
-    this.#tries.abandon();
-    if (this.#response.head === undefined)
-      this.reply({
-        status: 413,
-        body: `Payload Too Large: more than ${limit} bytes`,
-        details: 'request_payload_too_large',
-      });
-    else this.#cut('request_payload_too_large');
+    this.fail({
+      status: 413,
+      body: `Payload Too Large: more than ${limit} bytes`,
+      details: 'request_payload_too_large',
+    });
   }
 
   // ── routing ──────────────────────────────────────────────────────────────
@@ -329,47 +307,18 @@ export class RequestRun implements FilteredRequest, MessageReceiver, TriesOwner 
 
   #carryOut(plan: RequestPlan): void {
     if (this.over) return;
-    switch (plan.kind) {
-      case 'redirect':
-        this.onResponse((head) => changeHeaders(head.headers, plan.responseHeaders));
-        this.reply({
-          status: plan.status,
-          headers: [{ name: 'location', value: plan.location }],
-          details: 'direct_response',
-        });
-        return;
-      case 'respond':
-        this.onResponse((head) => changeHeaders(head.headers, plan.responseHeaders));
-        this.reply({
-          status: plan.status,
-          body: plan.body,
-          headers: plan.headers,
-          details: plan.reason,
-          ...(plan.flag === '-' ? {} : { flag: plan.flag }),
-          ...(plan.grpcStatus === undefined ? {} : { grpcStatus: plan.grpcStatus }),
-        });
-        return;
-      case 'forward':
-        this.#forward(plan);
+    if (plan.kind === 'forward') {
+      this.#forward(plan);
+      return;
     }
+    this.#response.onHead((head) => changeHeaders(head.headers, plan.responseHeaders));
+    this.reply(planReply(plan));
   }
 
   #forward(plan: ForwardPlan): void {
     const { head } = this;
     this.#continue();
-    changeHeaders(head.headers, plan.requestHeaders);
-    const authority = authorityChange(plan.requestHeaders) ?? plan.authority;
-    if (authority !== head.authority) {
-      head.headers.set('x-envoy-original-host', head.authority);
-      head.authority = authority;
-    }
-    if (plan.path !== head.path) {
-      this.#originalPath = head.query === undefined ? head.path : `${head.path}?${head.query}`;
-      head.headers.set('x-envoy-original-path', this.#originalPath);
-      const mark = plan.path.indexOf('?');
-      head.path = mark < 0 ? plan.path : plan.path.slice(0, mark);
-      if (mark >= 0) head.query = plan.path.slice(mark + 1);
-    }
+    this.#originalPath = applyPlan(head, plan);
     for (const mirror of plan.mirrors) this.#client.mirror(this, mirror);
     this.#tries.start(plan);
   }
@@ -393,10 +342,7 @@ export class RequestRun implements FilteredRequest, MessageReceiver, TriesOwner 
   answered(attempt: Attempt, head: ResponseHead, ended: boolean): void {
     this.#upstreamMs = Math.round(performance.now() - attempt.sentAt);
     this.#details = 'via_upstream';
-    changeHeaders(head.headers, attempt.plan.responseHeaders);
-    head.headers.set('x-envoy-upstream-service-time', String(this.#upstreamMs));
-    const cookie = attempt.endpoint?.setCookie;
-    if (cookie !== undefined) head.headers.add('set-cookie', cookie);
+    applyAnswer(head, attempt, this.#upstreamMs);
     const max = this.#client.settings.maxResponseBodyBytes;
     const { contentLength = 0 } = head;
     if (max !== undefined && contentLength > max && this.head.method !== 'HEAD') {
@@ -427,29 +373,19 @@ export class RequestRun implements FilteredRequest, MessageReceiver, TriesOwner 
     this.#response.end(trailers);
   }
 
-  lost(failure: AttemptFailure): void {
-    if (this.#response.head !== undefined) {
-      this.#cut('upstream_reset_after_response_started');
-      return;
-    }
-    this.reply({
-      status: failure.status,
-      body: failure.body,
-      details: failure.details,
-      ...(failure.status === 504 ? { grpcStatus: 4 } : {}),
-    });
+  lost({ status, body, details }: AttemptFailure): void {
+    if (this.#response.head !== undefined) this.#cut('upstream_reset_after_response_started');
+    else this.reply({ status, body, details, ...(status === 504 ? { grpcStatus: 4 } : {}) });
   }
 
   late(): void {
-    this.#flags.push('UT');
-    if (this.#response.head === undefined)
-      this.reply({
-        status: 504,
-        body: 'upstream request timeout',
-        details: 'response_timeout',
-        grpcStatus: 4,
-      });
-    else this.#cut('response_timeout');
+    this.fail({
+      status: 504,
+      body: 'upstream request timeout',
+      details: 'response_timeout',
+      flag: 'UT',
+      grpcStatus: 4,
+    });
   }
 
   // ── endings ──────────────────────────────────────────────────────────────
@@ -481,7 +417,7 @@ export class RequestRun implements FilteredRequest, MessageReceiver, TriesOwner 
     this.#watch?.close();
     this.#tries.close();
     this.requestBody.close();
-    this.#collecting = undefined;
+    this.#collector?.close();
     this.#response.close();
     const outcome: RunOutcome = {
       status: this.#response.head?.status ?? 0,
