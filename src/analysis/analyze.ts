@@ -15,7 +15,7 @@ import { waypoints } from './analyzers/waypoints.ts';
 import { waypointServices } from './analyzers/waypoint-services.ts';
 import { providersAndTargets } from './analyzers/providers-and-targets.ts';
 import { withoutEffect } from './analyzers/without-effect.ts';
-import type { ProxyState } from './explain-differences.ts';
+import { gatewayPodOf, type ProxyState } from './explain-differences.ts';
 import { string } from './fields.ts';
 import { finding, reporter, sorted, type Analyzer, type Finding } from './finding.ts';
 import { showPlace } from './document.ts';
@@ -61,7 +61,9 @@ function ofProxies(model: MeshModel, proxies: readonly ProxyState[]): readonly F
       out.push(finding('AUR0802', place(proxy), `it has rejected a push: ${error ?? 'no reason given'}`));
     else if (state === 'stale')
       out.push(finding('AUR0803', place(proxy), 'it has not acknowledged the last push'));
-  const served = new Set(proxies.map(({ node }) => node));
+  const served = new Set(
+    proxies.filter((proxy) => gatewayPodOf(model, proxy) === undefined).map(({ node }) => node),
+  );
   const bare = new Set<string>();
   for (const pod of model.all('Pod')) {
     const node = string(pod.object, 'spec', 'nodeName');

@@ -15,6 +15,13 @@ export interface ProxyState {
   readonly error?: string;
 }
 
+/** The pod of a proxy (`name.namespace`), if it is an instance of a Gateway; else it is the ztunnel of its node. */
+export function gatewayPodOf(model: MeshModel, { proxy }: ProxyState): string | undefined {
+  const dot = proxy.lastIndexOf('.');
+  const key = `${proxy.slice(dot + 1)}/${proxy.slice(0, dot)}`;
+  return model.lookup.facts('Pod', key)?.waypoint.instanceOf === undefined ? undefined : key;
+}
+
 export interface Difference {
   readonly about: string;
   readonly reason: string;
@@ -76,21 +83,39 @@ export function differences(
   if (proxiesUnknown !== undefined)
     out.push({ about: 'proxies', reason: `whether they are up to date is not known: ${proxiesUnknown}` });
   if (proxies === undefined) return out;
+  const behind = ({ proxy, state, error }: ProxyState): void => {
+    if (state === 'rejected')
+      out.push({
+        about: proxy,
+        reason: `it has rejected a push and uses what it had before: ${error ?? 'no reason given'}`,
+      });
+    else if (state === 'stale')
+      out.push({ about: proxy, reason: 'it has not acknowledged the last push yet' });
+  };
+  const ztunnels = proxies.filter((proxy) => gatewayPodOf(model, proxy) === undefined);
   for (const node of nodes) {
-    const own = proxies.filter((proxy) => proxy.node === node);
+    const own = ztunnels.filter((proxy) => proxy.node === node);
     if (own.length === 0)
       out.push({
         about: `node ${node}`,
         reason: 'no ztunnel of this node is connected to the control plane: what it knows may be old',
       });
-    for (const { proxy, state, error } of own)
-      if (state === 'rejected')
-        out.push({
-          about: proxy,
-          reason: `it has rejected a push and uses what it had before: ${error ?? 'no reason given'}`,
-        });
-      else if (state === 'stale')
-        out.push({ about: proxy, reason: 'it has not acknowledged the last push yet' });
+    own.forEach(behind);
+  }
+  const waypoints = new Set(
+    paths.flatMap(({ hops }) =>
+      hops.filter(({ at }) => at === 'waypoint').map(({ who }) => who.replace(/^pod /, '')),
+    ),
+  );
+  for (const name of waypoints) {
+    const own = proxies.filter((proxy) => gatewayPodOf(model, proxy) === name);
+    // A gateway that others made speaks another protocol to somebody else.
+    if (own.length === 0 && model.documents.has(`Pod ${name}`))
+      out.push({
+        about: `waypoint ${name}`,
+        reason: 'it is not connected to the control plane: what it knows may be old',
+      });
+    own.forEach(behind);
   }
   return out;
 }
