@@ -28,6 +28,11 @@ export function applyAnswer(head: ResponseHead, { plan, endpoint }: Attempt, ups
   if (cookie !== undefined) head.headers.add('set-cookie', cookie);
 }
 
+/** An answer in place of the destination's: a timeout, no connection. A browser is to see its status, too. */
+export function applyOwnAnswer({ headers }: ResponseHead, plan: RequestPlan): void {
+  if (plan.kind === 'forward' && plan.errorHeaders !== undefined) changeHeaders(headers, [plan.errorHeaders]);
+}
+
 /** Header changes of the plan are applied to it as to any response. */
 export function planReply(plan: Exclude<RequestPlan, ForwardPlan>): Reply {
   if (plan.kind === 'redirect')

@@ -17,7 +17,7 @@ import type { ChosenEndpoint } from '../upstream/cluster.ts';
 import type { Attempt, AttemptFailure } from './attempt.ts';
 import type { ClientConnectionContext } from './client-connection.ts';
 import { localReply } from './local-reply.ts';
-import { applyAnswer, applyPlan, planReply } from './apply-plan.ts';
+import { applyAnswer, applyOwnAnswer, applyPlan, planReply } from './apply-plan.ts';
 import { BodyCollector } from './body-collector.ts';
 import type { BodyAsk } from './body-pipe.ts';
 import { BodyWatch } from './body-watch.ts';
@@ -224,6 +224,7 @@ export class RequestRun implements FilteredRequest, MessageReceiver, TriesOwner 
     if (reply.flag !== undefined) this.#flags.push(reply.flag);
     this.#details = reply.details;
     const made = localReply(reply, this.subject.request);
+    if (this.#plan !== undefined) applyOwnAnswer(made.head, this.#plan);
     if (this.#response.drop()) {
       this.#switched = false;
       this.#tries.abandon();
