@@ -1,26 +1,16 @@
 // What a waypoint does with one request, or with a connection that is not HTTP: the order is that of the waypoint, the
 // functions are its own.
 import type { Ip } from '#/kit/index.ts';
-import {
-  serviceKey,
-  type ConnectionFacts,
-  type Destination,
-  type HttpRoute,
-  type Identity,
-  type Service,
-  type TcpRoute,
-  type Workload,
-} from '#/model/index.ts';
+import { serviceKey, type Identity, type Service, type Workload } from '#/model/index.ts';
 import { explainHttp, explainTcp, type HttpExplanation } from '#/policy/index.ts';
-import { planRequest, type RequestPlan } from '#/route/index.ts';
 import type { MeshModel } from './mesh-model.ts';
-import { appliedObjects, forwardText } from './request-applied.ts';
+import { appliedObjects } from './request-applied.ts';
 import { httpPolicyReport, unaskedHttp } from './request-policies.ts';
-import type { RequestOutcome, RequestReport } from './request-report.ts';
-import { destinationText, httpRouteReport, tcpRouteReport } from './request-routes.ts';
+import type { RequestReport } from './request-report.ts';
+import { httpRouteReport, tcpRouteReport } from './request-routes.ts';
 import { judgeToken } from './request-token.ts';
+import { plansOf, streamWays, type Way } from './request-ways.ts';
 import { askedRequest, subjectOf, type RequestWish } from './request-wish.ts';
-import type { WaypointConfig } from './waypoint-config.ts';
 
 export interface RequestAtWaypoint {
   readonly model: MeshModel;
@@ -35,35 +25,38 @@ export interface RequestAtWaypoint {
 
 export interface ExplainedRequest {
   readonly report: RequestReport;
-  /** For each outcome that sends something on; undefined: the workload that was addressed. */
-  readonly ways: readonly {
-    readonly outcome: RequestOutcome;
-    readonly destination: Destination | undefined;
-  }[];
+  readonly ways: readonly Way[];
 }
-
-/** Spares the request from what happens to some only. */
-const spared = 1 - Number.EPSILON;
 
 const protocols: Readonly<Record<string, string>> = { HTTP11: 'HTTP', HTTP2: 'HTTP/2', GRPC: 'gRPC' };
 
-const percent = (fraction: number): string => `${Math.round(fraction * 10_000) / 100}%`;
-
 function protocolOf({ service, workload, destination, wish, model }: RequestAtWaypoint): {
   readonly protocol: 'http' | 'tcp';
+  readonly declared: string;
   readonly because: string;
 } {
   const declared =
     service?.ports.find(({ servicePort }) => servicePort === destination.port)?.appProtocol ??
     (workload === undefined ? undefined : declaredAt(model, workload, destination.port)) ??
     'UNKNOWN';
-  if (declared === 'TCP' || declared === 'TLS')
-    return { protocol: 'tcp', because: `the port declares ${declared}: there are no requests to look at` };
+  if (declared === 'TLS') {
+    const { host } = wish;
+    const name =
+      host === undefined ? 'no name of a server is assumed; say one with --host' : `SNI is ${host}`;
+    return { protocol: 'tcp', declared, because: `the port declares TLS: ${name}` };
+  }
+  if (declared === 'TCP')
+    return {
+      protocol: 'tcp',
+      declared,
+      because: `the port declares ${declared}: there are no requests to look at`,
+    };
   if (declared !== 'UNKNOWN')
-    return { protocol: 'http', because: `the port declares ${protocols[declared] ?? declared}` };
+    return { protocol: 'http', declared, because: `the port declares ${protocols[declared] ?? declared}` };
   const said = Object.keys(wish).length > 0;
   return {
     protocol: 'http',
+    declared,
     because: `the port declares no protocol: the waypoint looks at the first bytes; HTTP is ${said ? 'what is asked about' : 'assumed'}`,
   };
 }
@@ -103,158 +96,24 @@ function verdictOf({ verdict, policies }: HttpExplanation): Judged {
   };
 }
 
-function outcomeOf(
-  plan: RequestPlan,
-  share: number,
-  request: Parameters<typeof forwardText>[1],
-): RequestOutcome {
-  const because = plan.because ?? [];
-  switch (plan.kind) {
-    case 'forward':
-      return {
-        kind: 'forward',
-        share,
-        ...(plan.destination && {
-          destination: destinationText({ destination: plan.destination, weight: 1 }),
-        }),
-        does: forwardText(plan, request),
-        because,
-      };
-    case 'redirect':
-      return { kind: 'redirect', share, status: plan.status, location: plan.location, does: [], because };
-    case 'respond':
-      return {
-        kind: plan.status >= 400 ? 'refuse' : 'respond',
-        share,
-        status: plan.status,
-        does: plan.grpcStatus === undefined ? [] : [`as gRPC status ${plan.grpcStatus}`],
-        because: [...because, `response code details: ${plan.reason}`],
-      };
-  }
-}
-
-type Way = ExplainedRequest['ways'][number];
-
-interface Planned {
-  readonly ways: readonly Way[];
-  readonly faults: readonly string[];
-  readonly taken: { readonly route: HttpRoute; readonly rule: HttpRoute['rules'][number] } | undefined;
-}
-
-/** Every way that the plan may take: one for each destination with a weight. */
-function plansOf(config: WaypointConfig, subject: ReturnType<typeof subjectOf>): Planned {
-  const { request, connection } = subject;
-  const target = {
-    service: connection.service,
-    gateway: config.gateway,
-    port: connection.destination.port,
-  };
-  const found = config.view.routes.find(request, target);
-  const rule = typeof found === 'object' ? found.rule : undefined;
-  const destinations = rule?.action.kind === 'forward' ? rule.action.destinations : [];
-  const total = destinations.reduce((sum, { weight }) => sum + Math.max(0, weight), 0);
-  const { delay, abort } = rule?.fault ?? {};
-  const drawn = [delay, abort].filter(
-    (one) => one !== undefined && one.fraction > 0 && one.fraction < 1,
-  ).length;
-  const plan = (point: number, share: number): Way => {
-    // Faults are drawn first, then the destination, then the mirrors, of which all are shown.
-    let calls = 0;
-    const random = (): number =>
-      calls++ < drawn ? spared : calls === drawn + 1 && destinations.length > 1 ? point : 0;
-    const planned = planRequest(subject, config.view, random, []);
-    const outcome = outcomeOf(planned, share, request);
-    const mirrors = [
-      ...(rule?.mirrors ?? []),
-      ...(destinations.find(
-        ({ destination }) => planned.kind === 'forward' && destination === planned.destination,
-      )?.mirrors ?? []),
-    ].map(
-      ({ destination, fraction }) =>
-        `${percent(fraction)} mirrored to ${destinationText({ destination, weight: 1 })}`,
-    );
-    return {
-      outcome: { ...outcome, does: [...outcome.does, ...mirrors] },
-      destination: planned.kind === 'forward' ? planned.destination : undefined,
-    };
-  };
-  const ways: Way[] = [];
-  let before = 0;
-  for (const { weight } of total > 0 ? destinations : []) {
-    if (weight > 0) ways.push(plan((before + weight / 2) / total, weight / total));
-    before += Math.max(0, weight);
-  }
-  if (ways.length === 0) ways.push(plan(0, 1));
-  return {
-    // What answers by itself does so whatever the destination.
-    ways:
-      ways.every(({ outcome }) => outcome.kind !== 'forward') && rule?.fault?.abort?.fraction === 1
-        ? ways.slice(0, 1)
-        : ways,
-    faults: [
-      ...(delay === undefined
-        ? []
-        : [`${percent(delay.fraction)} of requests are delayed by ${delay.ms} ms`]),
-      ...(abort === undefined
-        ? []
-        : [
-            `${percent(abort.fraction)} of requests are answered ${'grpcStatus' in abort ? `gRPC status ${abort.grpcStatus}` : abort.httpStatus}`,
-          ]),
-    ],
-    taken: typeof found === 'object' ? { route: found.route, rule: found.rule } : undefined,
-  };
-}
-
-function streamWays(
-  config: WaypointConfig,
-  connection: ConnectionFacts,
-): { readonly ways: readonly Way[]; readonly taken: TcpRoute | undefined } {
-  const target = { service: connection.service, gateway: config.gateway, port: connection.destination.port };
-  const taken = config.tcpRoutes.find(target, connection.sni);
-  const forward = (destination: Destination | undefined, share: number, because: string): Way => ({
-    outcome: {
-      kind: 'forward',
-      share,
-      ...(destination && { destination: destinationText({ destination, weight: 1 }) }),
-      does: [],
-      because: [because],
-    },
-    destination,
-  });
-  const refuse = (share: number, reason: string): Way => ({
-    outcome: { kind: 'refuse', share, does: [], because: [reason] },
-    destination: undefined,
-  });
-  const match = config.tcpRoutes.match(target, connection.sni, () => 0);
-  if (taken === undefined) {
-    if (match?.kind === 'refuse') return { ways: [refuse(1, match.reason)], taken };
-    const { service } = connection;
-    const own = service === undefined ? undefined : { service, port: connection.destination.port };
-    return { ways: [forward(own, 1, 'no route: forwarded as addressed')], taken };
-  }
-  const total = taken.destinations.reduce((sum, { weight }) => sum + Math.max(0, weight), 0);
-  if (total === 0) return { ways: [refuse(1, 'the route has no destination with a weight')], taken };
-  const ways = taken.destinations
-    .filter(({ weight }) => weight > 0)
-    .map(({ destination, broken, weight }) =>
-      destination === undefined
-        ? refuse(weight / total, broken ?? 'a broken reference')
-        : forward(destination, weight / total, `by ${taken.name}`),
-    );
-  return { ways, taken };
-}
-
 export function explainRequest(at: RequestAtWaypoint): ExplainedRequest {
   const { model, gateway, service, workload, destination, identity, source, wish } = at;
   const config = model.waypointConfig(gateway);
   const key = service === undefined ? undefined : serviceKey(service);
   const attached = config.attachedTo(key, workload?.uid);
-  const { protocol, because: protocolBecause } = protocolOf(at);
-  const asked = askedRequest(wish, service, destination.ip, destination.port);
+  const { protocol, declared, because: protocolBecause } = protocolOf(at);
+  const asked = askedRequest(wish, service, destination.ip, destination.port, declared === 'GRPC');
   const tokens = judgeToken(model, protocol === 'http' ? attached.authentications : [], wish.claims);
   const subject = subjectOf(
     asked,
-    { identity, source, destination, service: key, workload: workload?.uid },
+    {
+      identity,
+      source,
+      destination,
+      service: key,
+      workload: workload?.uid,
+      sni: declared === 'TLS' ? wish.host?.replace(/:[0-9]+$/, '') : undefined,
+    },
     tokens.token,
   );
   const policies = config.compile(attached.policies);
@@ -306,7 +165,9 @@ export function explainRequest(at: RequestAtWaypoint): ExplainedRequest {
       verdict: judged.allow ? 'allowed' : 'refused',
       ...(judged.allow ? {} : { code: judged.code ?? (protocol === 'http' ? 'HTTP_403' : 'POLICY_DENIED') }),
       reason:
-        asks.length > 0 && judged.allow ? `${judged.reason}, if ${asks.join(' and ')} agrees` : judged.reason,
+        asks.length > 0 && judged.allow
+          ? `${judged.reason}, and ${asks.join(' and ')} must agree`
+          : judged.reason,
       ...(judged.by === undefined ? {} : { by: judged.by }),
       routes,
       faults: http?.faults ?? [],

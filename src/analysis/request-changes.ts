@@ -70,5 +70,7 @@ export function requestChanges({ request, outcome, code }: HopReport): readonly 
   );
   if (code === 'NO_HEALTHY_UPSTREAM')
     return ['a ready pod behind the destination, with the labels of the subset if it names one'];
+  if (request.protocol === 'tcp' && taken.length === 0)
+    return ['a route that takes the connection, or the name of a server that one is for (--host)'];
   return taken.length === 0 ? assumed : [`correct ${taken.join(', ')}`, ...assumed];
 }

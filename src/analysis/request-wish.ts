@@ -8,7 +8,7 @@ export interface RequestWish {
   /** Canonical, without the query. */
   readonly path?: string;
   readonly query?: string;
-  /** Canonical, with the port if it has one. */
+  /** Canonical, with the port if it has one. Of a TLS connection: the name of the server. */
   readonly host?: string;
   readonly headers?: readonly { readonly name: string; readonly value: string }[];
   /** Of a token that is good. */
@@ -44,9 +44,14 @@ export function askedRequest(
   service: Service | undefined,
   addressed: string,
   port: number,
+  speaksGrpc: boolean,
 ): AskedRequest {
   const name = service?.hostname ?? addressed;
-  const headers = [...joined(wish.headers)].map(([key, value]) => ({ name: key, value }));
+  const given = [...joined(wish.headers)].map(([key, value]) => ({ name: key, value }));
+  // Nobody asks a gRPC port for anything else, unless they say so.
+  const assumeGrpc =
+    speaksGrpc && wish.method === undefined && !given.some((one) => one.name === 'content-type');
+  const headers = assumeGrpc ? [...given, { name: 'content-type', value: 'application/grpc' }] : given;
   const grpc = headers.some((one) => one.name === 'content-type' && grpcType.test(one.value));
   const method = wish.method ?? (grpc ? 'POST' : 'GET');
   const path = wish.path ?? '/';
@@ -55,6 +60,7 @@ export function askedRequest(
     ...(wish.method === undefined ? [`method ${method}`] : []),
     ...(wish.path === undefined ? [`path ${path}`] : []),
     ...(wish.host === undefined ? [`host ${host}`] : []),
+    ...(assumeGrpc ? ['content-type application/grpc'] : []),
   ];
   return {
     method,
@@ -73,6 +79,7 @@ export interface RequestEnds {
   readonly destination: { readonly ip: Ip; readonly port: number };
   readonly service: string | undefined;
   readonly workload: string | undefined;
+  readonly sni: string | undefined;
 }
 
 export function subjectOf(
@@ -91,7 +98,7 @@ export function subjectOf(
     version: asked.grpc ? '2' : '1.1',
     grpc: asked.grpc,
   };
-  const { identity, source, destination, service, workload } = ends;
+  const { identity, source, destination, service, workload, sni } = ends;
   return {
     request,
     connection: {
@@ -100,7 +107,7 @@ export function subjectOf(
       destination,
       service,
       workload,
-      sni: undefined,
+      sni,
     },
     remoteIp: source,
     token,

@@ -1,11 +1,11 @@
 // `aura analyze`: what is wrong with a mesh, in files or live.
 import { Option, type Command } from 'commander';
 import { analysisText, analyze, MeshModel, type Level } from '#/analysis/index.ts';
+import { liveObjects } from './live-objects.ts';
 import { askControlPlane, type MeshState } from './control-access.ts';
 import {
   connect,
   enrolment,
-  liveObjects,
   objectsOfFiles,
   settingsOf,
   sourceOptions,

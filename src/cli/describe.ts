@@ -9,11 +9,11 @@ import {
   type AnalysisInput,
   type Description,
 } from '#/analysis/index.ts';
+import { liveObjects } from './live-objects.ts';
 import { askControlPlane, type MeshState } from './control-access.ts';
 import {
   connect,
   enrolment,
-  liveObjects,
   objectsOfFiles,
   settingsOf,
   sourceOptions,

@@ -4,13 +4,13 @@ import { explainNamed, explanationText, MeshModel } from '#/analysis/index.ts';
 import {
   connect,
   enrolment,
-  liveObjects,
   objectsOfFiles,
   settingsOf,
   sourceOptions,
   type Objects,
   type SourceFlags,
 } from './mesh-objects.ts';
+import { liveObjects } from './live-objects.ts';
 import { askControlPlane, type MeshState } from './control-access.ts';
 import { outputOption, printReport, type OutputFlags } from './print-report.ts';
 import { requestOptions, requestOf, type RequestFlags } from './request-options.ts';

@@ -3,7 +3,7 @@ import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import { KubeError, type KubeObject } from '#/kube/index.ts';
 import { kinds, kindsOnDemand } from '#/translate/index.ts';
-import { liveObjects } from './mesh-objects.ts';
+import { liveObjects } from './live-objects.ts';
 
 type Reader = Parameters<typeof liveObjects>[0];
 
