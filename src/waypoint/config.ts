@@ -40,6 +40,8 @@ export interface WaypointConfig {
   readonly certificateTtlSeconds: number;
   readonly workers: number;
   readonly drainMs: number;
+  /** How long all is served as before once the end is asked for: clients hear a little later that we go. Part of drainMs. */
+  readonly drainDelayMs: number;
   readonly logLevel: LogLevel;
   readonly logFormat: 'plain' | 'json';
   readonly windows: WindowSettings;
@@ -74,6 +76,7 @@ export function parseWaypointConfig(env: Env): WaypointConfig {
   const istiod = 'https://istiod.istio-system.svc:15012';
   const serviceAccount = required('SERVICE_ACCOUNT');
   const proxyMetadata = prefixed(env, 'ISTIO_META_');
+  const drainMs = read.durationMs('CONNECTION_TERMINATION_DEADLINE', 5000);
   return {
     gatewayName: read.text('GATEWAY_NAME', serviceAccount),
     serviceName: read.text('ISTIO_META_WORKLOAD_NAME', read.text('GATEWAY_NAME', serviceAccount)),
@@ -94,7 +97,8 @@ export function parseWaypointConfig(env: Env): WaypointConfig {
     proxyMetadata,
     certificateTtlSeconds: read.durationMs('SECRET_TTL', 86_400_000) / 1000,
     workers: workerCount(read.number('WAYPOINT_WORKER_THREADS', 0, 0, 256)),
-    drainMs: read.durationMs('CONNECTION_TERMINATION_DEADLINE', 5000),
+    drainMs,
+    drainDelayMs: Math.min(read.durationMs('MINIMUM_DRAIN_DURATION', 2000), drainMs / 2),
     logLevel: logLevelOf('LOG_LEVEL', env['LOG_LEVEL']),
     logFormat: env['LOG_FORMAT'] === 'json' ? 'json' : 'plain',
     windows: {

@@ -191,18 +191,24 @@ export async function startWaypoint(
     return openMetrics([...traffic.collect(), ...gauges.collect()]);
   };
 
-  const shutdown = (): void => {
-    if (ending.signal.aborted) return;
-    log.info('shutdown: draining connections', { deadline_ms: config.drainMs });
+  let stopping = false;
+  const drain = (): void => {
     ending.abort();
     workers
-      .close(config.drainMs)
+      .close(config.drainMs - config.drainDelayMs)
       .then(async () => {
         await spans.close();
         log.info('shutdown: complete');
         await output.flush();
       })
       .then(done.resolve, done.reject);
+  };
+  const shutdown = (): void => {
+    if (stopping) return;
+    stopping = true;
+    log.info('shutdown: draining connections', { deadline_ms: config.drainMs });
+    // A node proxy that has not heard yet opens a connection here, and would be refused.
+    clock.after(config.drainDelayMs, drain);
   };
 
   const { ports } = config;
