@@ -2,6 +2,7 @@
 // node, protocol by protocol; and what is not to go through it.
 import assert from 'node:assert/strict';
 import { after, before, describe, test } from 'node:test';
+import { execInPod } from '#/lab/index.ts';
 import { root } from '../lab/test-lab.ts';
 import {
   controlPlane,
@@ -36,6 +37,50 @@ const more =
     'namespace: shop }',
     'namespace: shop, labels: { istio.io/use-waypoint: pods } }',
   );
+
+/** Outside of the mesh, but with an account and what it takes to get a certificate for it. */
+const direct = `
+apiVersion: v1
+kind: Pod
+metadata: { name: direct, namespace: shop, labels: { istio.io/dataplane-mode: none } }
+spec:
+  serviceAccountName: client
+  terminationGracePeriodSeconds: 1
+  nodeName: ${worker}
+  volumes:
+    - name: token
+      projected: { sources: [{ serviceAccountToken: { audience: istio-ca, expirationSeconds: 3600, path: token } }] }
+    - name: roots
+      configMap: { name: istio-ca-root-cert }
+  containers:
+    - name: main
+      image: aura/debug
+      volumeMounts: [{ name: token, mountPath: /run/token }, { name: roots, mountPath: /run/roots }]
+`;
+
+/** Asks the waypoint for each authority by CONNECT, and prints the status. */
+const askDirectly = `
+import { readFileSync } from 'node:fs';
+import { connect } from 'node:http2';
+import { CaClient, createCsr } from 'ROOT/src/identity/index.ts';
+const identity = 'spiffe://cluster.local/ns/shop/sa/client';
+const { csrPem, keyPem } = await createCsr(identity);
+const ca = readFileSync('/run/roots/root-cert.pem');
+const client = new CaClient({ address: 'https://istiod.istio-system.svc:15012', rootCert: () => ca, token: () => readFileSync('/run/token/token', 'utf8'), clusterId: 'Kubernetes' });
+const chain = await client.createCertificate(csrPem, 3600);
+const session = connect('https://waypoint.shop.svc.cluster.local:15008', { ca, cert: chain.slice(0, -1).join(''), key: keyPem, minVersion: 'TLSv1.3', checkServerIdentity: () => undefined });
+for (const authority of process.argv.slice(1)) {
+  const stream = session.request({ ':method': 'CONNECT', ':authority': authority });
+  const status = await new Promise((done) => {
+    stream.on('response', (head) => done(head[':status']));
+    stream.on('error', ({ message }) => done(message));
+    stream.on('close', () => done('closed'));
+  });
+  console.log(authority, status);
+  stream.close();
+}
+process.exit(0);
+`;
 
 describe('traffic through a waypoint', () => {
   const mesh = new WaypointLab();
@@ -250,6 +295,32 @@ describe('traffic through a waypoint', () => {
       'exec 3<>/dev/tcp/wrong/7002; printf "GARBAGE\\r\\n\\r\\n" >&3; timeout 10 head -1 <&3',
     ]);
     assert.match(stdout, /^HTTP\/1\.1 400/);
+  });
+
+  test('who asks the waypoint directly gets what is bound to it, and nothing else', async () => {
+    await mesh.applyAndWait(direct);
+    const ip = (name: string): Promise<string> => jsonPath('svc', name, '.spec.clusterIP');
+    const pod = await podIp('deployment=app-v1');
+    const cases = [
+      [`${await ip('app')}:80`, 200],
+      ['app.shop.svc.cluster.local:80', 200],
+      [`${await ip('app')}:81`, 404],
+      // Bound to none, to another waypoint, and no service at all.
+      [`${await ip('plain')}:80`, 404],
+      [`${await ip('solo')}:80`, 404],
+      [`${pod}:80`, 404],
+      ['10.96.250.250:80', 404],
+      ['kubernetes.default.svc.cluster.local:443', 404],
+      ['127.0.0.1:15000', 404],
+      ['localhost:15000', 404],
+      ['nonsense', 400],
+    ] as const;
+    const argv = [process.execPath, '--input-type=module', '-e', askDirectly.replaceAll('ROOT', root), '--'];
+    const { stdout, stderr } = await execInPod(mesh.lab.paths, { namespace: 'shop', name: 'direct' }, [
+      ...argv,
+      ...cases.map(([authority]) => authority),
+    ]);
+    assert.equal(stdout, `${cases.map((one) => one.join(' ')).join('\n')}\n`, stderr);
   });
 
   test('a port that the service does not have is not served', async () => {
