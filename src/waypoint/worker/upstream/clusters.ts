@@ -47,6 +47,8 @@ interface Known {
 
 /** Destinations that nobody has asked for in this time are given up. */
 const idleMs = 600_000;
+/** Destinations that are kept: clients choose the names below a wildcard. */
+const maxClusters = 4096;
 const tickMs = 1000;
 const rounds = 3;
 
@@ -156,6 +158,7 @@ export class Clusters {
     };
     let known = this.#known.get(key);
     if (known === undefined) {
+      if (this.#known.size >= maxClusters) this.#forgetOne();
       known = { cluster: this.#make(settings, service, port), service: -1, resources: -1, names: -1 };
       this.#known.set(key, known);
     }
@@ -183,6 +186,20 @@ export class Clusters {
       performance.now(),
     );
     return 'kind' in picked ? { failure: picked } : picked;
+  }
+
+  /** The one that nobody has asked for the longest time. */
+  #forgetOne(): void {
+    let oldest: string | undefined;
+    let at = Number.POSITIVE_INFINITY;
+    for (const [key, { cluster }] of this.#known)
+      if (cluster.lastUsed < at) {
+        oldest = key;
+        at = cluster.lastUsed;
+      }
+    if (oldest === undefined) return;
+    this.#known.get(oldest)?.cluster.drain();
+    this.#known.delete(oldest);
   }
 
   admitRetry({
