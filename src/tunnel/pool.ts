@@ -37,6 +37,9 @@ export class SessionPool {
   readonly #opening = new SingleFlight<string, void>();
   #closed = false;
 
+  /** POOL_UNUSED_RELEASE_TIMEOUT from now on; undefined: as at the start. */
+  idleMs: number | undefined;
+
   constructor(options: PoolOptions = defaultPoolOptions) {
     this.#options = options;
   }
@@ -119,7 +122,7 @@ export class SessionPool {
 
   /** Once per PING interval: asks every peer for a sign of life and ends what has been idle for long. */
   tick(): void {
-    const idleSince = this.#options.now() - this.#options.idleMs;
+    const idleSince = this.#options.now() - (this.idleMs ?? this.#options.idleMs);
     for (const { connection, lastUsed } of this.#all.values()) {
       // One that is closing may still have bytes to write; it is forgotten when its transport is gone.
       if (connection.session.closed && connection.transport.destroyed) this.remove(connection);

@@ -73,4 +73,6 @@ export interface WaypointMesh {
   };
   readonly connectTimeoutMs: number;
   readonly hboneIdleTimeoutMs: number;
+  /** How paths are made canonical before anybody looks at them. Default: BASE. */
+  readonly pathNormalization?: 'NONE' | 'BASE' | 'MERGE_SLASHES' | 'DECODE_AND_MERGE_SLASHES';
 }

@@ -142,6 +142,24 @@ function readProvider(value: Json, field: string, context: Context): Provider | 
   }
 }
 
+/** `pathNormalization.normalization`; DEFAULT is BASE. What is not known is the strictest, which hides no path. */
+function pathNormalization(config: Json, notes: Notes): Pick<WaypointMesh, 'pathNormalization'> {
+  const wanted = text(record(config['pathNormalization'])['normalization']);
+  switch (wanted) {
+    case '':
+    case 'DEFAULT':
+      return {};
+    case 'NONE':
+    case 'BASE':
+    case 'MERGE_SLASHES':
+    case 'DECODE_AND_MERGE_SLASHES':
+      return { pathNormalization: wanted };
+    default:
+      notes.add('pathNormalization', `"${wanted}" is not known; DECODE_AND_MERGE_SLASHES is used`);
+      return { pathNormalization: 'DECODE_AND_MERGE_SLASHES' };
+  }
+}
+
 function meshRecord(config: Json, lookup: Lookup, notes: Notes): WaypointMesh {
   const { mesh } = lookup;
   const defaults = record(config['defaultProviders']);
@@ -168,6 +186,7 @@ function meshRecord(config: Json, lookup: Lookup, notes: Notes): WaypointMesh {
     },
     connectTimeoutMs: duration(config['connectTimeout'], 'connectTimeout', notes) ?? 10_000,
     hboneIdleTimeoutMs: duration(config['hboneIdleTimeout'], 'hboneIdleTimeout', notes) ?? 3_600_000,
+    ...pathNormalization(config, notes),
   };
 }
 

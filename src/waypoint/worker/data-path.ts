@@ -59,7 +59,7 @@ export class DataPath {
   constructor({ context, writeLog, span }: DataPathOptions) {
     this.#context = context;
     const { config, clock, log, view, identity } = context;
-    this.#pool = new SessionPool({ ...defaultPoolOptions, idleMs: 3_600_000 });
+    this.#pool = new SessionPool(defaultPoolOptions);
     this.#clusters = new Clusters(context, this.resources, new Tunnels(context, this.#pool), {
       locality: { region: '', zone: '', subzone: '' },
       network: config.network,
@@ -167,6 +167,7 @@ export class DataPath {
   }
 
   #tick(): void {
+    this.#pool.idleMs = this.resources.mesh.hboneIdleTimeoutMs;
     this.#pool.tick();
     const names = new Set<string>();
     for (const resource of this.resources.all()) if (resource.kind === 'extension') names.add(resource.name);

@@ -2,14 +2,16 @@
 // an endpoint. Counted and told of as a whole.
 import type { ByteChannel } from '#/http/index.ts';
 import { formatSocketAddress } from '#/kit/index.ts';
-import { serviceKey, type ConnectionFacts, type Destination } from '#/model/index.ts';
+import { serviceKey, type ConnectionFacts, type ConnectionLimits, type Destination } from '#/model/index.ts';
 import { decideTcp } from '#/policy/index.ts';
 import type { TcpRouteMatch } from '#/route/index.ts';
 import { h2Error } from '#/tunnel/index.ts';
 import type { HttpResponseFlag } from '#/telemetry/index.ts';
 import type { TargetConfig } from './config/target-config.ts';
 import type { WorkerContext } from './context.ts';
+import { watchFlow } from './flow-watch.ts';
 import { joinChannels, type Joined } from './join-channels.ts';
+import { proxyHeader } from './proxy-header.ts';
 import type { TunnelRequest } from './listener.ts';
 import type { Target } from './resolve-target.ts';
 import type { ChosenEndpoint } from './upstream/cluster.ts';
@@ -73,7 +75,7 @@ export class TcpRelays {
     this.#connect(
       target,
       facts,
-      (channel, finish, account) => {
+      (channel, finish, account, limits) => {
         if (over || request.held.stream.gone) {
           channel.reset(h2Error.cancel);
           finish({
@@ -86,7 +88,7 @@ export class TcpRelays {
           return;
         }
         request.held.open([], () => {
-          this.#join(request.held.stream, channel, finish, account);
+          this.#join(request.held.stream, channel, finish, account, limits);
           return request.held.stream.sink as NonNullable<typeof request.held.stream.sink>;
         });
       },
@@ -107,7 +109,7 @@ export class TcpRelays {
     this.#connect(
       target,
       facts,
-      (channel, finish, account) => {
+      (channel, finish, account, limits) => {
         if (gone) {
           channel.reset(h2Error.cancel);
           finish({
@@ -119,22 +121,35 @@ export class TcpRelays {
           });
           return;
         }
-        early.handOver(() => this.#join(client, channel, finish, account));
+        early.handOver(() => this.#join(client, channel, finish, account, limits));
       },
       () => client.reset(h2Error.connectError),
     );
   }
 
-  #join(client: ByteChannel, server: ByteChannel, finish: (end: End) => void, account: TcpAccount): void {
+  #join(
+    client: ByteChannel,
+    server: ByteChannel,
+    finish: (end: End) => void,
+    account: TcpAccount,
+    limits: ConnectionLimits,
+  ): void {
+    let details: string | undefined;
     const joined = joinChannels(client, server, ({ forth, back, failure }) => {
+      watch[Symbol.dispose]();
       this.#joined.delete(joined);
+      const flag = details !== undefined ? 'SI' : failure?.side === 'first' ? 'DC' : 'UC';
       finish({
         received: forth,
         sent: back,
-        flags: failure === undefined ? [] : [failure.side === 'first' ? 'DC' : 'UC'],
-        details: undefined,
+        flags: failure === undefined ? [] : [flag],
+        details,
         failure: failure?.message,
       });
+    });
+    const watch = watchFlow(this.#options.context.clock, joined, limits, (why) => {
+      details = why;
+      joined.abort();
     });
     this.#joined.set(joined, account);
   }
@@ -142,7 +157,12 @@ export class TcpRelays {
   #connect(
     target: Target,
     facts: ConnectionFacts,
-    connected: (channel: ByteChannel, finish: (end: End) => void, account: TcpAccount) => void,
+    connected: (
+      channel: ByteChannel,
+      finish: (end: End) => void,
+      account: TcpAccount,
+      limits: ConnectionLimits,
+    ) => void,
     refused: (refusal: Refusal) => void,
   ): void {
     const { context, clusters, opened } = this.#options;
@@ -223,7 +243,9 @@ export class TcpRelays {
           return;
         }
         account.connected(picked);
-        connected(channel, finish, account);
+        const header = proxyHeader(settings.proxyProtocol, facts);
+        if (header !== undefined) channel.write(header);
+        connected(channel, finish, account, settings.limits ?? {});
       });
     });
   }

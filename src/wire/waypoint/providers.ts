@@ -76,5 +76,6 @@ export const waypointMesh = exactly<WaypointMesh>()(
     defaultProviders: v.object({ accessLogging: texts, metrics: texts, tracing: texts }),
     connectTimeoutMs: amount,
     hboneIdleTimeoutMs: amount,
+    pathNormalization: optional(v.picklist(['NONE', 'BASE', 'MERGE_SLASHES', 'DECODE_AND_MERGE_SLASHES'])),
   }),
 );

@@ -2,6 +2,7 @@
 // requests until something of it changes.
 import type { Identity, ServiceKey } from '#/model/index.ts';
 import type { CompiledHttpPolicies } from '#/policy/index.ts';
+import type { PathNormalization } from '#/http/index.ts';
 import type { RequestView } from '#/route/index.ts';
 import type { AccessLogs, EffectiveTelemetry, MetricPlan } from '#/telemetry/index.ts';
 import type { RequestTracing } from '../../tracing/index.ts';
@@ -26,6 +27,7 @@ export interface TargetConfig {
   readonly metricPlan: MetricPlan;
   readonly tracing: RequestTracing | undefined;
   readonly connectTimeoutMs: number;
+  readonly pathNormalization: PathNormalization;
   /** Whether applications are told who their client is (x-forwarded-client-cert). */
   readonly forwardClientIdentity: boolean;
   readonly localIdentity: Identity;

@@ -127,6 +127,7 @@ export class TargetConfigs {
       metricPlan: compileMetricPlan(telemetry),
       tracing: telemetry.tracing === undefined ? undefined : this.#tracing(telemetry.tracing),
       connectTimeoutMs: mesh.connectTimeoutMs,
+      pathNormalization: mesh.pathNormalization ?? 'BASE',
       forwardClientIdentity,
       localIdentity: identity,
     };

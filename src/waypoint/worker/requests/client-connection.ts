@@ -61,7 +61,16 @@ export class ClientConnectionContext {
       closed: over,
     };
     const make = version === 'http2' ? h2Server : h1Server;
-    this.#codec = make(channel, { limits, clock: this.context.clock, scheme: 'http' }, handlers);
+    this.#codec = make(
+      channel,
+      {
+        limits,
+        clock: this.context.clock,
+        scheme: 'http',
+        pathNormalization: this.#config.pathNormalization,
+      },
+      handlers,
+    );
     if (this.context.closing.aborted) this.#codec.drain();
   }
 
@@ -139,7 +148,7 @@ export class ClientConnectionContext {
     );
   }
 
-  admitRetry(plan: ForwardPlan): boolean {
+  admitRetry(plan: ForwardPlan): Disposable | undefined {
     return this.#engine.clusters.admitRetry({ ...plan, destination: plan.destination, target: this.target });
   }
 

@@ -41,6 +41,8 @@ export class RequestTries implements AttemptOwner {
   #deadline: NodeJS.Timeout | undefined;
   #deadlineAt: number | undefined;
   #wait: NodeJS.Timeout | undefined;
+  /** The place of the retry that is under way, among those that the destination takes at a time. */
+  #place: Disposable | undefined;
   count = 0;
   /** Why a try failed, the last time. */
   failureReason: string | undefined;
@@ -106,6 +108,7 @@ export class RequestTries implements AttemptOwner {
   close(): void {
     clearTimeout(this.#deadline);
     clearTimeout(this.#wait);
+    this.#place?.[Symbol.dispose]();
     // Answered by somebody else than the destination, which is not to go on.
     this.#attempt?.abandon();
   }
@@ -180,7 +183,9 @@ export class RequestTries implements AttemptOwner {
       if (decision.because === 'limit') this.#owner.flag('URX');
       return false;
     }
-    if (!this.#client.admitRetry(plan)) {
+    this.#place?.[Symbol.dispose]();
+    this.#place = this.#client.admitRetry(plan);
+    if (this.#place === undefined) {
       this.#owner.flag('UO');
       return false;
     }

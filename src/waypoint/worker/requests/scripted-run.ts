@@ -204,7 +204,7 @@ export class ScriptedRun {
         } else done(this.#endpoint());
         return undefined;
       },
-      admitRetry: () => true,
+      admitRetry: () => ({ [Symbol.dispose]: () => {} }),
       mirror: () => {},
       finished: (_run: unknown, outcome: RunOutcome) => this.outcomes.push(outcome),
     };

@@ -201,7 +201,7 @@ export class TestRun {
       routing: { plan },
       pick: (_plan: unknown, _head: unknown, _tried: unknown, done: (one: ChosenEndpoint) => void) =>
         done(endpoint),
-      admitRetry: () => false,
+      admitRetry: () => undefined,
       mirror: () => {},
       finished: (_run: unknown, outcome: RunOutcome) => {
         this.outcome = outcome;

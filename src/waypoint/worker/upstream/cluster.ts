@@ -54,10 +54,10 @@ export interface ListedEndpoint {
 interface Member {
   listed: ListedEndpoint;
   readonly candidate: Candidate;
-  readonly connections: EndpointConnections;
+  connections: EndpointConnections;
 }
 
-export interface ClusterOptions extends Omit<EndpointOptions, 'circuit'> {
+export interface ClusterOptions extends Omit<EndpointOptions, 'circuit' | 'terms'> {
   readonly here: Place;
   /** What requests to the destination speak, if its port says so. */
   readonly declared: UpstreamProtocol | undefined;
@@ -95,9 +95,16 @@ export class Cluster {
   configure(settings: TrafficSettings, loadBalancing: LoadBalancing | undefined): void {
     this.#balancer.configure(settings, loadBalancing);
     if (settings === this.#settings) return;
+    const before = this.#settings;
     this.#settings = settings;
     this.#circuit.configure(settings);
     this.#configureOutliers(settings);
+    if (JSON.stringify(before.limits) === JSON.stringify(settings.limits)) return;
+    // Connections under the former terms may finish.
+    for (const member of this.#members.values()) {
+      member.connections.drain();
+      member.connections = this.#connectionsTo(member.listed);
+    }
   }
 
   #configureOutliers({ outliers }: TrafficSettings): void {
@@ -156,10 +163,25 @@ export class Cluster {
     this.#members.set(listed.uid, {
       listed,
       candidate,
-      connections: new EndpointConnections(listed.to, { ...this.#options, circuit: this.#circuit }),
+      connections: this.#connectionsTo(listed),
     });
     this.#balancer.put(candidate);
     this.#outliers?.addHost(listed.uid);
+  }
+
+  #connectionsTo({ to }: ListedEndpoint): EndpointConnections {
+    const { limits } = this.#settings;
+    const http = this.#options.limits;
+    return new EndpointConnections(to, {
+      ...this.#options,
+      limits: limits?.idleTimeoutMs === undefined ? http : { ...http, idleTimeoutMs: limits.idleTimeoutMs },
+      terms: {
+        maxDurationMs: limits?.maxConnectionDurationMs,
+        maxStreams: limits?.maxConcurrentStreams,
+        keepalive: limits?.http2Keepalive,
+      },
+      circuit: this.#circuit,
+    });
   }
 
   choose(
@@ -192,11 +214,16 @@ export class Cluster {
     return new Choice(this, member, request.setCookie);
   }
 
-  admitRetry(): boolean {
-    if (!this.#circuit.admit('retries')) return false;
-    // The retry counts from here until it is chosen, which is when it becomes a request.
-    this.#circuit.release('retries');
-    return true;
+  /** The place of a retry, until it is over. Undefined: the limit of retries is reached. */
+  admitRetry(): Disposable | undefined {
+    if (!this.#circuit.admit('retries')) return undefined;
+    let held = true;
+    return {
+      [Symbol.dispose]: () => {
+        if (held) this.#circuit.release('retries');
+        held = false;
+      },
+    };
   }
 
   finished(uid: string, outcome: EndpointOutcome): void {

@@ -20,7 +20,7 @@ import { requestFacts } from '../requests/request-facts.ts';
 import { endpointKeys, type Target } from '../resolve-target.ts';
 import { Cluster, type ChosenEndpoint, type ListedEndpoint, type PickFailure } from './cluster.ts';
 import { ResolvedNames } from './resolved-names.ts';
-import { addressOf, endpointAddress } from './endpoint.ts';
+import { addressOf, endpointAddress, outsideTerms } from './endpoint.ts';
 import type { UpstreamProtocol } from './http-pool.ts';
 import type { Tunnels } from './open-channel.ts';
 
@@ -51,6 +51,9 @@ const idleMs = 600_000;
 const maxClusters = 4096;
 const tickMs = 1000;
 const rounds = 3;
+
+/** Of a destination that was given up meanwhile. */
+const noLimit: Disposable = { [Symbol.dispose]: () => {} };
 
 export class Clusters {
   readonly #context: WorkerContext;
@@ -206,12 +209,12 @@ export class Clusters {
     destination,
     settings,
     target,
-  }: Pick<PickAt, 'destination' | 'settings' | 'target'>): boolean {
+  }: Pick<PickAt, 'destination' | 'settings' | 'target'>): Disposable | undefined {
     const service =
       destination === undefined ? undefined : this.#context.view.serviceByKey(destination.service);
     const at = { destination, settings, target, head: undefined, tried: [] };
     const known = this.#known.get(clusterKey(at, service));
-    return known === undefined || known.cluster.admitRetry();
+    return known === undefined ? noLimit : known.cluster.admitRetry();
   }
 
   #make(settings: TrafficSettings, service: Service | undefined, port: ServicePort | undefined): Cluster {
@@ -370,7 +373,7 @@ function listed(
   return {
     uid: workload.uid,
     workload,
-    to: endpointAddress(workload, service, address, settings.tls),
+    to: endpointAddress(workload, service, address, settings),
     weight: workload.capacity,
     healthy: workload.status === 'Healthy',
   };
@@ -382,11 +385,10 @@ function outside(
   settings: TrafficSettings,
   hostname: string,
 ): ListedEndpoint {
-  const { tls } = withSni(settings, hostname);
   return {
     uid,
     workload: undefined,
-    to: { address, ...(tls === undefined ? {} : { tls }) },
+    to: { address, ...outsideTerms(withSni(settings, hostname)) },
     weight: 1,
     healthy: true,
   };

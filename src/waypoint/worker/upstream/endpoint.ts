@@ -2,8 +2,15 @@
 // rebuilds of the lists that it is in.
 import { isV6, type Clock, type Ip, type SocketAddress } from '#/kit/index.ts';
 import type { HttpLimits } from '#/http/index.ts';
-import { knownIdentity, parseIdentity, type Identity, type Service, type Workload } from '#/model/index.ts';
-import { HttpPool, type PoolCircuit, type UpstreamProtocol } from './http-pool.ts';
+import {
+  knownIdentity,
+  parseIdentity,
+  type Identity,
+  type Service,
+  type TrafficSettings,
+  type Workload,
+} from '#/model/index.ts';
+import { HttpPool, type ConnectionTerms, type PoolCircuit, type UpstreamProtocol } from './http-pool.ts';
 import type { EndpointAddress, Tunnels } from './open-channel.ts';
 
 const hbonePort = 15008;
@@ -20,13 +27,36 @@ export function endpointAddress(
   workload: Workload,
   service: Service | undefined,
   address: SocketAddress,
-  tls: EndpointAddress['tls'],
+  settings: Pick<TrafficSettings, 'tls' | 'limits'>,
 ): EndpointAddress {
   const tunnelled = workload.protocol === 'HBONE' || workload.nativeTunnel;
   return {
     address,
     ...(tunnelled ? { tunnel: { port: hbonePort, identities: identitiesOf(workload, service) } } : {}),
-    ...(tunnelled || tls === undefined ? {} : { tls }),
+    ...(tunnelled ? {} : outsideTerms(settings)),
+  };
+}
+
+/** What holds where there is no tunnel. */
+export function outsideTerms({
+  tls,
+  limits,
+}: Pick<TrafficSettings, 'tls' | 'limits'>): Pick<EndpointAddress, 'tls' | 'keepAlive'> {
+  const wanted = limits?.tcpKeepalive;
+  const seconds = (ms: number | undefined, otherwise: number): number =>
+    ms === undefined ? otherwise : Math.max(1, Math.round(ms / 1000));
+  return {
+    ...(tls === undefined ? {} : { tls }),
+    // What is left out is the kernel's own.
+    ...(wanted === undefined
+      ? {}
+      : {
+          keepAlive: {
+            timeSeconds: seconds(wanted.timeMs, 7200),
+            intervalSeconds: seconds(wanted.intervalMs, 75),
+            retries: wanted.probes ?? 9,
+          },
+        }),
   };
 }
 
@@ -42,6 +72,7 @@ export function addressOf(workload: Workload, service: Service | undefined, want
 export interface EndpointOptions {
   readonly tunnels: Tunnels;
   readonly limits: HttpLimits;
+  readonly terms: ConnectionTerms;
   readonly clock: Clock;
   readonly circuit: PoolCircuit;
 }
@@ -60,11 +91,12 @@ export class EndpointConnections {
   pool(protocol: UpstreamProtocol): HttpPool {
     let pool = this.#pools.get(protocol);
     if (pool === undefined) {
-      const { tunnels, limits, clock, circuit } = this.#options;
+      const { tunnels, limits, terms, clock, circuit } = this.#options;
       const to = withAlpn(this.to, protocol);
       pool = new HttpPool({
         protocol,
         limits,
+        terms,
         clock,
         open: (timeoutMs, done) => tunnels.open(to, timeoutMs, done),
         circuit,

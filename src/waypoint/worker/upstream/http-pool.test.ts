@@ -10,7 +10,7 @@ import {
 import { ManualClock } from '#/kit/index.ts';
 import { Circuit } from '#/route/index.ts';
 import { TestChannel, turn } from '../test-channel.ts';
-import { HttpPool, type PoolFailure } from './http-pool.ts';
+import { HttpPool, type ConnectionTerms, type PoolFailure } from './http-pool.ts';
 import type { ChannelFailure } from './open-channel.ts';
 
 const head: RequestHead = {
@@ -47,13 +47,19 @@ const keep = 'HTTP/1.1 200 OK\r\ncontent-length: 0\r\n\r\n';
 type Outcome = ClientConnection | PoolFailure;
 
 class Setup {
+  readonly clock = new ManualClock();
   readonly circuit: Circuit;
   readonly pool: HttpPool;
   /** Openings that have not come to anything yet. */
   readonly opening: ((channel: ByteChannel | undefined, failure?: ChannelFailure) => void)[] = [];
   readonly channels: TestChannel[] = [];
 
-  constructor(maxConnections?: number, maxPendingRequests?: number, protocol: 'http1' | 'http2' = 'http1') {
+  constructor(
+    maxConnections?: number,
+    maxPendingRequests?: number,
+    protocol: 'http1' | 'http2' = 'http1',
+    terms: ConnectionTerms = {},
+  ) {
     this.circuit = new Circuit({
       limits: {
         ...(maxConnections !== undefined && { maxConnections }),
@@ -63,8 +69,9 @@ class Setup {
     this.pool = new HttpPool({
       protocol,
       limits,
-      clock: new ManualClock(),
+      clock: this.clock,
       circuit: this.circuit,
+      terms,
       open: (_timeoutMs, done) => {
         this.opening.push(done);
         return { [Symbol.dispose]: () => {} };
@@ -201,4 +208,24 @@ test('an endpoint that is gone: those who wait are told, and what comes too late
   assert.deepEqual(setup.opened().resets, [8]);
   assert.deepEqual(setup.counts(), [0, 0]);
   assert.equal(failureOf(setup.take()), 'connect: the endpoint is gone');
+});
+
+test('a connection that has lasted as long as it may takes no more requests', async () => {
+  const setup = new Setup(undefined, undefined, 'http1', { maxDurationMs: 1000 });
+  const first = setup.take();
+  const channel = setup.opened();
+  connectionOf(first).request(head, true, nobody);
+  await turn();
+  channel.send(keep);
+  setup.clock.advance(999);
+  const second = setup.take();
+  assert.equal(connectionOf(second), connectionOf(first));
+  connectionOf(second).request(head, true, nobody);
+  await turn();
+  setup.clock.advance(1);
+  channel.send(keep);
+  await turn();
+  const third = setup.take();
+  assert.deepEqual(third.outcomes, []);
+  assert.equal(setup.opening.length, 1, 'it gets a new one');
 });

@@ -25,9 +25,19 @@ export interface PoolCircuit {
   release(kind: 'connections' | 'pending'): void;
 }
 
+/** What a DestinationRule says of each connection. Absent: no limit, no PINGs. */
+export interface ConnectionTerms {
+  readonly maxDurationMs?: number | undefined;
+  /** HTTP/2: requests at a time, however many the endpoint allows. */
+  readonly maxStreams?: number | undefined;
+  /** HTTP/2. */
+  readonly keepalive?: { readonly intervalMs: number; readonly timeoutMs: number } | undefined;
+}
+
 export interface HttpPoolOptions {
   readonly protocol: UpstreamProtocol;
   readonly limits: HttpLimits;
+  readonly terms: ConnectionTerms;
   readonly clock: Clock;
   /** Opens a way to the endpoint. */
   readonly open: (
@@ -120,7 +130,7 @@ export class HttpPool {
     for (;;) {
       const held = this.#free.at(-1);
       if (held === undefined) return undefined;
-      if (held.connection.capacity <= 0 || (most > 0 && held.requests >= most)) {
+      if (!this.#hasRoom(held) || (most > 0 && held.requests >= most)) {
         this.#free.pop();
         if (most > 0 && held.requests >= most) held.connection.drain();
         continue;
@@ -129,6 +139,11 @@ export class HttpPool {
       if (this.#options.protocol === 'http1') this.#free.pop();
       return held.connection;
     }
+  }
+
+  #hasRoom({ connection }: Held): boolean {
+    const { maxStreams = 0 } = this.#options.terms;
+    return connection.capacity > 0 && (maxStreams <= 0 || connection.openExchanges < maxStreams);
   }
 
   #open(timeoutMs: number, maxRequests: number): void {
@@ -158,16 +173,17 @@ export class HttpPool {
   }
 
   #add(channel: ByteChannel, timeoutMs: number, maxRequests: number): void {
-    const { protocol, limits: http, clock, circuit } = this.#options;
+    const { protocol, limits: http, terms, clock, circuit } = this.#options;
     const make = protocol === 'http1' ? h1Client : h2Client;
     const connection: ClientConnection = make(
       channel,
-      { limits: http, clock },
+      { limits: http, clock, ...(terms.keepalive === undefined ? {} : { keepalive: terms.keepalive }) },
       {
         available: () => this.#available(held, maxRequests),
         closed: (failure) => {
           if (!this.#held.delete(held)) return;
           circuit.release('connections');
+          life?.[Symbol.dispose]();
           const at = this.#free.indexOf(held);
           if (at >= 0) this.#free.splice(at, 1);
           // One that never served is not worth another try at once.
@@ -178,19 +194,21 @@ export class HttpPool {
       },
     );
     const held: Held = { connection, requests: 0 };
+    const { maxDurationMs = 0 } = terms;
+    const life = maxDurationMs > 0 ? clock.after(maxDurationMs, () => connection.drain()) : undefined;
     this.#held.add(held);
     if (connection.capacity > 0) this.#available(held, maxRequests);
   }
 
   #available(held: Held, maxRequests: number): void {
-    if (!this.#held.has(held) || held.connection.capacity <= 0) return;
+    if (!this.#held.has(held) || !this.#hasRoom(held)) return;
     if (!this.#free.includes(held)) this.#free.push(held);
     while (this.#waiting.length > 0) {
       const connection = this.#takeFree(maxRequests);
       if (connection === undefined) return;
       this.#next()?.done(connection);
       // Whoever was told may have had no use for it any more.
-      if (connection === held.connection && connection.capacity > 0 && !this.#free.includes(held))
+      if (connection === held.connection && this.#hasRoom(held) && !this.#free.includes(held))
         this.#free.push(held);
     }
   }

@@ -8,6 +8,7 @@ import { connectTls } from '#/identity/index.ts';
 import { formatSocketAddress, type SocketAddress } from '#/kit/index.ts';
 import type { Identity, OriginationTls } from '#/model/index.ts';
 import { connect, hboneClient, type H2Connection, type SessionPool } from '#/tunnel/index.ts';
+import type { KeepAlive } from '#/sys/index.ts';
 import type { WorkerContext } from '../context.ts';
 import { SocketChannel } from '../socket-channel.ts';
 
@@ -18,6 +19,8 @@ export interface EndpointAddress {
   /** Set: by HBONE to this port of the address, which must prove one of the identities. */
   readonly tunnel?: { readonly port: number; readonly identities: readonly Identity[] };
   readonly tls?: OriginationTls & { readonly alpn?: readonly string[] };
+  /** Of the socket, where there is no tunnel, which HTTP/2 watches over. */
+  readonly keepAlive?: KeepAlive;
 }
 
 export interface ChannelFailure {
@@ -132,7 +135,7 @@ export class Tunnels {
   async #plain(endpoint: EndpointAddress, timeoutMs: number, done: ChannelOutcome): Promise<void> {
     let socket: Socket;
     try {
-      const raw = await this.#dial(endpoint.address, timeoutMs);
+      const raw = await this.#dial(endpoint.address, timeoutMs, endpoint.keepAlive);
       socket = endpoint.tls === undefined ? raw : await originate(raw, endpoint.tls, timeoutMs);
     } catch (error) {
       done(undefined, { kind: 'connect', message: errorText(error) });
@@ -142,9 +145,14 @@ export class Tunnels {
   }
 
   /** Given up after the time: the kernel alone would go on for two minutes, and whoever comes meanwhile with it. */
-  #dial(to: SocketAddress, timeoutMs: number): Promise<Socket> {
+  #dial(to: SocketAddress, timeoutMs: number, keepAlive?: KeepAlive): Promise<Socket> {
     return new Promise((resolve, reject) => {
-      const socket = this.#context.kernel.connect({ ip: to.ip, port: to.port, noDelay: true });
+      const socket = this.#context.kernel.connect({
+        ip: to.ip,
+        port: to.port,
+        noDelay: true,
+        ...(keepAlive === undefined ? {} : { keepAlive }),
+      });
       const timer = setTimeout(
         () => socket.destroy(new Error(`no answer within ${timeoutMs} ms`)),
         timeoutMs,
