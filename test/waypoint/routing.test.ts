@@ -331,6 +331,31 @@ spec:
     );
   });
 
+  test('VirtualService: what fails is tried again as often as it says', async () => {
+    let key = 0;
+    const failing = (how: string) => ({ args: ['-H', `x-echo-fail: try-${++key} ${how}`] });
+    assert.equal((await mesh.call('http://echo:8080/', failing('2 503'))).status, 503);
+    const retries = virtualService(
+      `
+  http:
+    - route: [{ destination: { host: echo, port: { number: 8080 } } }]
+      retries: { attempts: 3, retryOn: "5xx,reset", perTryTimeout: 1s }`,
+      'echo',
+    );
+    await mesh.with(retries, async () => {
+      const until = Date.now() + 20_000;
+      while ((await mesh.call('http://echo:8080/', failing('2 503'))).status !== 200)
+        assert.ok(Date.now() < until, 'it is never tried again');
+      assert.equal((await mesh.call('http://echo:8080/', failing('3 reset'))).status, 200);
+      assert.equal((await mesh.call('http://echo:8080/', failing('1 hang'))).status, 200);
+      assert.equal((await mesh.call('http://echo:8080/', failing('4 503'))).status, 503);
+      // A body is sent again, too.
+      const { args } = failing('2 503');
+      const posted = await mesh.call('http://echo:8080/', { args: [...args, '-d', 'the body'] });
+      assert.deepEqual([posted.status, posted.body], [200, 'the body']);
+    });
+  });
+
   test('VirtualService: a mirror gets a copy, and its answer is not waited for', async () => {
     await mesh.with(
       virtualService(`
