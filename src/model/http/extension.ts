@@ -2,7 +2,7 @@
 import type { Attachment } from './attachment.ts';
 
 export const extensionPhases = ['AUTHN', 'AUTHZ', 'STATS', 'UNSPECIFIED'] as const;
-/** Where in the chain it runs, as Istio's TrafficExtension: before authentication, before authorization, last, before the router. */
+/** Where in the chain it runs, as Istio's TrafficExtension: before tokens are read, before authorization, last, before the router. */
 export type ExtensionPhase = (typeof extensionPhases)[number];
 
 export interface Extension extends Attachment {

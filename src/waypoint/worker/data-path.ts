@@ -87,7 +87,6 @@ export class DataPath {
       log,
       more: ({ trafficPolicies, extensions }, policies): ChainParts => ({
         beforeAuthentication: [
-          ...extensionFilters(this.#extensions, extensions, 'AUTHN'),
           ...(policies.custom.length === 0
             ? []
             : [
@@ -98,6 +97,7 @@ export class DataPath {
                   log.scope('authorization'),
                 ),
               ]),
+          ...extensionFilters(this.#extensions, extensions, 'AUTHN'),
         ],
         beforeAuthorization: extensionFilters(this.#extensions, extensions, 'AUTHZ'),
         afterAuthorization: [
