@@ -7,7 +7,13 @@ interface Entry {
   readonly addresses: readonly Ip[];
   /** Asked again after this time; the addresses stay in use meanwhile. */
   readonly staleAt: number;
+  /** Somebody has asked for it since it was resolved. */
+  used: boolean;
 }
+
+export type Resolve = (
+  name: string,
+) => Promise<readonly { readonly address: string; readonly ttl: number }[]>;
 
 const minimumMs = 5000;
 const maximumMs = 60_000;
@@ -17,17 +23,22 @@ const maxNames = 4096;
 
 export class ResolvedNames {
   readonly #clock: Clock;
+  readonly #resolve: Resolve;
   readonly #entries = new Lru<string, Entry>(maxNames);
   readonly #asking = new Map<string, Promise<void>>();
   /** Grows with each change of an address. */
   version = 0;
 
-  constructor(clock: Clock) {
+  constructor(clock: Clock, resolve: Resolve = resolveBoth) {
     this.#clock = clock;
+    this.#resolve = resolve;
   }
 
   knows(name: string): boolean {
-    return name === '' || parseIp(name) !== undefined || this.#entries.get(name) !== undefined;
+    if (name === '' || parseIp(name) !== undefined) return true;
+    const entry = this.#entries.get(name);
+    if (entry !== undefined) entry.used = true;
+    return entry !== undefined;
   }
 
   addresses(name: string): readonly Ip[] {
@@ -51,12 +62,11 @@ export class ResolvedNames {
   }
 
   async #fetch(name: string): Promise<void> {
-    const answers = await Promise.allSettled([resolve4(name, { ttl: true }), resolve6(name, { ttl: true })]);
-    const records = answers.flatMap((answer) => (answer.status === 'fulfilled' ? answer.value : []));
+    const records = await this.#resolve(name);
     const before = this.#entries.get(name);
     const now = this.#clock.now();
     if (records.length === 0) {
-      this.#entries.set(name, { addresses: before?.addresses ?? [], staleAt: now + failedMs });
+      this.#entries.set(name, { addresses: before?.addresses ?? [], staleAt: now + failedMs, used: false });
       return;
     }
     const addresses = records.flatMap(({ address }) => parseIp(address) ?? []).toSorted();
@@ -64,14 +74,25 @@ export class ResolvedNames {
     this.#entries.set(name, {
       addresses,
       staleAt: now + Math.min(maximumMs, Math.max(minimumMs, ttl)),
+      used: false,
     });
     if (before?.addresses.join() !== addresses.join()) this.version++;
   }
 
-  /** Asks again for what is old. */
+  /** Asks again for what is old; what nobody has asked for since is forgotten, or names of clients' choice would cost for ever. */
   sweep(): void {
     const now = this.#clock.now();
-    for (const name of this.#entries.keys())
-      if ((this.#entries.peek(name)?.staleAt ?? now) < now) void this.#ask(name);
+    for (const name of this.#entries.keys()) {
+      const entry = this.#entries.peek(name);
+      if (entry === undefined || entry.staleAt >= now || this.#asking.has(name)) continue;
+      if (entry.used) void this.#ask(name);
+      else this.#entries.delete(name);
+    }
   }
+}
+
+/** Never rejects. */
+async function resolveBoth(name: string): Promise<readonly { address: string; ttl: number }[]> {
+  const answers = await Promise.allSettled([resolve4(name, { ttl: true }), resolve6(name, { ttl: true })]);
+  return answers.flatMap((answer) => (answer.status === 'fulfilled' ? answer.value : []));
 }
