@@ -39,10 +39,11 @@ describe('changes of waypoints, bindings and egress', () => {
     (call: Call): boolean =>
       call.status === 200 && throughWaypoint(call) === wanted;
 
+  let sequence = 0;
   /** Calls one after the other, each on a connection of its own, while `during` runs; gives what was not 200. */
   const lost = async (url: string, during: () => Promise<void>): Promise<string[]> => {
-    const stop = '/run/stop-calls';
-    const script = `rm -f ${stop}; while [ ! -e ${stop} ]; do curl -sS -m 10 -o /dev/null -w '%{http_code}\\n' ${url} 2>&1; sleep 0.01; done`;
+    const stop = `/run/stop-calls-${++sequence}`;
+    const script = `while [ ! -e ${stop} ]; do curl -sS -m 10 -o /dev/null -w '%{http_code}\\n' ${url} 2>&1; sleep 0.01; done`;
     const calls = mesh.run(['bash', '-c', script], {}, 120_000);
     try {
       await during();
@@ -51,7 +52,7 @@ describe('changes of waypoints, bindings and egress', () => {
     }
     const { stdout } = await calls;
     const codes = stdout.trim().split('\n');
-    assert.ok(codes.length > 10, stdout);
+    assert.ok(codes.includes('200'), stdout);
     return codes.filter((code) => code !== '200');
   };
 
