@@ -9,6 +9,7 @@ import { decodeAddress, decodeWaypointResource, waypointResourceTypeUrl } from '
 import { DeltaClient, type Push, type Rejection } from '#/xds/index.ts';
 import { gatewayKey, type WaypointConfig } from './config.ts';
 import type { ResourceDelta } from './messages.ts';
+import { UnreadablePolicies } from './unreadable-policies.ts';
 
 const addressType = 'type.googleapis.com/istio.workload.Address';
 
@@ -46,6 +47,7 @@ export function controlClient(options: ControlClientOptions): ControlClient {
   const token = config.authToken === undefined ? undefined : tokenSource(config.authToken);
   // What is asked for by name is not part of the client's own notion of being in step.
   const told = Promise.withResolvers<void>();
+  const unreadable = new UnreadablePolicies();
   const onPush = (push: Push): readonly Rejection[] => {
     log.info('received response', {
       type_url: push.typeUrl,
@@ -60,7 +62,12 @@ export function controlClient(options: ControlClientOptions): ControlClient {
     } else {
       const decoded = decodeAll<WaypointResource>(push, decodeWaypointResource);
       bad = decoded.bad;
-      onResources({ upserts: decoded.good, removed: push.removed });
+      const standIns = unreadable.standIns(decoded.good, bad, push.removed);
+      for (const { name } of standIns)
+        log.error('everything is refused: a policy cannot be read, and no earlier form of it is known', {
+          policy: name,
+        });
+      onResources({ upserts: [...decoded.good, ...standIns], removed: push.removed });
       told.resolve();
     }
     for (const { name, reason } of bad)
