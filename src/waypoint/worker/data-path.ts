@@ -1,6 +1,7 @@
 // One worker's data path put together: from the listener to the endpoints.
 import type { ServerHandlers } from '#/http/index.ts';
 import { formatSocketAddress } from '#/kit/index.ts';
+import type { LocalRateLimit } from '#/model/index.ts';
 import { Authenticator, fetchText } from '../authentication/index.ts';
 import { ExtensionHosts } from '../extensions/index.ts';
 import {
@@ -71,6 +72,13 @@ export class DataPath {
     const limiter = new RateLimitClient(channels);
     const processor = new ExternalProcessor(channels, clock);
     this.#extensions = new ExtensionHosts(clock, log.scope('extension'));
+    // Buckets outlive whatever else changes: a limit is the same as long as its record is.
+    const localLimits = new WeakMap<LocalRateLimit, LocalRateLimitFilter>();
+    const localLimit = (limit: LocalRateLimit): LocalRateLimitFilter => {
+      const known = localLimits.get(limit) ?? new LocalRateLimitFilter(limit, config.workers, clock);
+      localLimits.set(limit, known);
+      return known;
+    };
     const targets = new TargetConfigs({
       resources: this.resources,
       authenticator: new Authenticator({ fetch: fetchText, clock, log: log.scope('authentication') }),
@@ -102,7 +110,7 @@ export class DataPath {
         beforeAuthorization: extensionFilters(this.#extensions, extensions, 'AUTHZ'),
         afterAuthorization: [
           ...trafficPolicies.flatMap((policy) => [
-            ...policy.localRateLimits.map((limit) => new LocalRateLimitFilter(limit, config.workers, clock)),
+            ...policy.localRateLimits.map((limit) => localLimit(limit)),
             ...policy.globalRateLimits.map(
               (limit) => new GlobalRateLimitFilter(limit, limiter, log.scope('rate-limit')),
             ),
