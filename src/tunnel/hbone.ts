@@ -33,7 +33,11 @@ export function hboneClient(
   handlers: ConnectionHandlers,
 ): H2Connection {
   const settings = { ...windows, maxHeaderListSize: 16 * 1024, maxConcurrentStreams: 0 };
-  return new H2Connection(transport, { role: 'client', settings, sendBuffer: 1024 * 1024 }, handlers);
+  return new H2Connection(
+    transport,
+    { role: 'client', settings, sendBuffer: 1024 * 1024, gather: true },
+    handlers,
+  );
 }
 
 /** Speaks HTTP/2 as the server of an established TLS connection. */
@@ -43,7 +47,11 @@ export function hboneServer(
   handlers: ConnectionHandlers,
 ): H2Connection {
   const settings = { ...windows, maxHeaderListSize: 64 * 1024, maxConcurrentStreams: 200 };
-  return new H2Connection(transport, { role: 'server', settings, sendBuffer: 400 * 1024 }, handlers);
+  return new H2Connection(
+    transport,
+    { role: 'server', settings, sendBuffer: 400 * 1024, gather: true },
+    handlers,
+  );
 }
 
 export interface ConnectOutcome {

@@ -64,6 +64,36 @@ test('frames of one turn go out in one write', async (t) => {
   assert.equal(writes.length, 1);
 });
 
+test('gathering: with many streams, frames of two turns go out in one write; with few, each turn writes', async (t) => {
+  let writes = 0;
+  const transport = new Duplex({
+    read() {},
+    write(_chunk: Buffer, _encoding, done) {
+      writes++;
+      done();
+    },
+  });
+  t.after(() => transport.destroy());
+  const connection = new H2Connection(
+    transport,
+    { role: 'client', settings: smallSettings, sendBuffer: 50_000, gather: true },
+    { closed() {} },
+  );
+  const written = async (count: number): Promise<number> => {
+    const before = writes;
+    for (let i = 0; i < count; i++) {
+      connection.session.request([[':method', 'CONNECT']]);
+      await turn();
+    }
+    await turns(4);
+    return writes - before;
+  };
+  await turns(4);
+  assert.equal(await written(3), 3);
+  const together = await written(8);
+  assert.ok(together >= 4 && together < 8, `${together} writes`);
+});
+
 test('a transport that is full stops the writers, and starts them when it has drained', async (t) => {
   const valve = new Valve();
   t.after(() => valve.destroy());

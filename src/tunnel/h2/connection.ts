@@ -14,7 +14,15 @@ export interface ConnectionOptions {
   readonly settings: SessionSettings;
   /** Bytes that may wait in the transport before the streams are told to stop. */
   readonly sendBuffer: number;
+  /**
+   * While many streams are busy, writes what two turns of the event loop brought at once: a write costs more than all
+   * else that a short stream needs, a turn little.
+   */
+  readonly gather?: boolean;
 }
+
+const gatherStreams = 4;
+const gatherBytes = 16 * 1024;
 
 export type ConnectionHandlers = Omit<SessionHandlers, 'flush'>;
 
@@ -28,6 +36,9 @@ export class H2Connection implements TurnTask {
   readonly #handlers: ConnectionHandlers;
   readonly #sendBuffer: number;
   #flushPlanned = false;
+  /** A turn has been waited for company. */
+  #waited = false;
+  readonly #gather: boolean;
   /** What the transport is writing. One piece at a time: several would be one vectored write, which TLS copies. */
   #writing: Piece | undefined;
   /** A socket has done with the bytes when it calls back. Another Duplex may have passed them on as they are. */
@@ -41,6 +52,7 @@ export class H2Connection implements TurnTask {
   constructor(transport: Duplex, options: ConnectionOptions, handlers: ConnectionHandlers) {
     this.transport = transport;
     this.#sendBuffer = options.sendBuffer;
+    this.#gather = options.gather === true;
     this.#handlers = handlers;
     this.#ownsBytes = transport instanceof Socket;
     // What is written has been gathered already: to wait for the peer's ACK would stall it.
@@ -83,11 +95,23 @@ export class H2Connection implements TurnTask {
   }
 
   endOfTurn(): void {
+    if (!this.#waited && this.#mayGather()) {
+      this.#waited = true;
+      atEndOfTurn(this);
+      return;
+    }
+    this.#waited = false;
     this.#flushPlanned = false;
     if (this.#ended || this.transport.destroyed) return;
     if (this.session.closed) this.#linger();
     this.#writeNext();
     this.#holdBack();
+  }
+
+  /** With few streams nobody would come in the turn that is waited for, and much to write is worth a write. */
+  #mayGather(): boolean {
+    const { streams, output, closed } = this.session;
+    return this.#gather && !closed && streams.size >= gatherStreams && output.size < gatherBytes;
   }
 
   #writeNext(): void {
