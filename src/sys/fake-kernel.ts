@@ -173,6 +173,11 @@ export class FakeKernel implements Kernel {
     });
   }
 
+  /** Never at once. */
+  connectAtOnce(): undefined {
+    return undefined;
+  }
+
   /** Bound to the loopback; nothing but `close` can be done with it. Programs use `connect`. */
   tcpSocket(_o: TcpSocketOptions): number {
     this.#mayFail('tcpSocket', '');

@@ -29,6 +29,7 @@ export {
   type SeqpacketOptions,
 } from './seqpacket-connection.ts';
 export { SeqpacketServer, type SeqpacketServerOptions } from './seqpacket-server.ts';
+export { holdForEnd } from './hold-for-end.ts';
 export { resetSocket } from './reset-socket.ts';
 export { socketFd } from './socket-fd.ts';
 export { SystemError } from './system-error.ts';

@@ -98,6 +98,12 @@ export interface Kernel {
    */
   connect(options: TcpConnectOptions & SocketOptions): Socket;
   /**
+   * Dials an address of the namespace itself, whose answer mostly is there at once: the socket is connected when this
+   * returns, and saves a turn of the event loop; nothing is read from it before `resume`. Throws SystemError, that of
+   * a refused connect too. Undefined: not at once; nothing is left of the attempt, and `connect` waits.
+   */
+  connectAtOnce(options: TcpConnectOptions & SocketOptions): Socket | undefined;
+  /**
    * A marked, bound, unconnected socket. `new net.Socket({fd}).connect({host, port})` connects it in its own
    * namespace; both must be in one tick, or the socket fails with ENOTCONN. `connect` does just that.
    */

@@ -111,6 +111,23 @@ describe('linux kernel, two namespaces with a link', { skip }, () => {
     });
   }
 
+  test('at once: an address of the namespace itself, from an address that is not ours', async () => {
+    await using server = await accept({ netns: pod, host: '::', port: 0 });
+    const to = { netns: pod, ip: '10.9.0.1', port: server.port, bindIp: '127.0.0.9', mark: 1337 };
+    const client = kernel.connectAtOnce(to);
+    assert.ok(client !== undefined && !client.connecting);
+    const fd = socketFd(await server.next) as number;
+    assert.equal(kernel.peerAddress(fd).ip, '127.0.0.9');
+    client.destroy();
+    assert.throws(() => kernel.connectAtOnce({ netns: pod, ip: '10.9.0.1', port: 9 }), {
+      code: 'ECONNREFUSED',
+      syscall: 'connect',
+    });
+    // Nobody has this address. The few dials that follow are not tried at once either.
+    assert.equal(kernel.connectAtOnce({ netns: pod, ip: '10.9.0.77', port: 9 }), undefined);
+    assert.equal(kernel.connectAtOnce(to), undefined);
+  });
+
   test('options that were asked for are set', () => {
     const keepAlive = { timeSeconds: 11, intervalSeconds: 12, retries: 3 };
     const options = { netns: pod, mark: 1337, noDelay: true, keepAlive };

@@ -4,9 +4,11 @@ import { isV6 } from '#/kit/index.ts';
 import type { Kernel, SocketOptions, TcpConnectOptions } from './kernel.ts';
 import { lastErrno, libc } from './libc.ts';
 import { adoptNetns, duplicateNetns, inNetns, openNetns } from './netns.ts';
+import { adoptSocket } from './adopt-socket.ts';
 import { SystemError } from './system-error.ts';
 import {
   checkAddress,
+  connectAtOnce as connectSocketAtOnce,
   localAddress,
   originalDestination,
   peerAddress,
@@ -33,6 +35,30 @@ function connect(o: TcpConnectOptions & SocketOptions): Socket {
   return socket.connect({ host: o.ip, port: o.port });
 }
 
+/** Dials that are not tried at once after one that was not, so that a kernel that never is so costs little. */
+const afterMiss = 64;
+let skip = 0;
+
+/** See Kernel.connectAtOnce. */
+function connectAtOnce(o: TcpConnectOptions & SocketOptions): Socket | undefined {
+  if (skip > 0) {
+    skip--;
+    return undefined;
+  }
+  checkAddress(o.ip, o.port);
+  const fd = tcpSocket({ ...o, family: isV6(o.ip) ? 6 : 4 });
+  try {
+    if (connectSocketAtOnce(fd, o.ip, o.port, o.netns)) return adoptSocket(fd, o.allowHalfOpen ?? true);
+  } catch (error) {
+    libc.close(fd);
+    throw error;
+  }
+  // Before the handshake is done the listener's side has seen nothing of it.
+  libc.close(fd);
+  skip = afterMiss;
+  return undefined;
+}
+
 function close(fd: number): void {
   // After EINTR the fd is gone on Linux; a second close could hit a stranger's.
   if (libc.close(fd) !== 0) throw new SystemError('close', lastErrno(), `fd ${fd}`);
@@ -56,6 +82,7 @@ const kernel: Kernel = {
   inNetns,
   tcpListener,
   connect,
+  connectAtOnce,
   tcpSocket,
   tcpConnect,
   udpSocket,

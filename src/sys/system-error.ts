@@ -35,5 +35,6 @@ export const errnos = {
   ECONNRESET: 104,
   ECONNREFUSED: 111,
   EHOSTUNREACH: 113,
+  EALREADY: 114,
   EINPROGRESS: 115,
 } as const;

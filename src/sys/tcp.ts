@@ -168,6 +168,22 @@ export function startConnect(fd: number, ip: string, port: number, netns?: Netns
     throw new SystemError('connect', errno, `${formatSocketAddress(ip, port)}${where(netns)}`);
 }
 
+/**
+ * Connects to an address of the socket's own namespace. Loopback delivers within the call: by its end the answer is
+ * here, though it still says EINPROGRESS, since the socket was busy then; the second call tells. False if there is no
+ * answer yet: the listener's queue is full, or the kernel has put the packet off.
+ */
+export function connectAtOnce(fd: number, ip: string, port: number, netns?: Netns): boolean {
+  const length = writeSockaddr(ip, port);
+  for (let i = 0; i < 2; i++) {
+    if (libc.connect(fd, sockaddr, length) === 0) return true;
+    const errno = lastErrno();
+    if (errno !== errnos.EINPROGRESS && errno !== errnos.EALREADY)
+      throw new SystemError('connect', errno, `${formatSocketAddress(ip, port)}${where(netns)}`);
+  }
+  return false;
+}
+
 /** A socket bound to a port of 127.0.0.1 here and now, so that it is known before the connection is. */
 export function loopbackSocket(): number {
   return made(create(undefined, AF_INET, SOCK_STREAM), (fd) => bindTo(fd, undefined, '127.0.0.1', 0));

@@ -10,7 +10,10 @@ import { PodSockets } from './pod-sockets.ts';
 
 const netns = {} as Netns;
 
-function fixture(make: (options: TcpConnectOptions) => Socket) {
+function fixture(
+  make: (options: TcpConnectOptions) => Socket,
+  atOnce: () => Socket | undefined = () => assert.fail('only applications are dialled at once'),
+) {
   const asked: TcpConnectOptions[] = [];
   const clock = new ManualClock();
   const sockets = new PodSockets();
@@ -19,11 +22,15 @@ function fixture(make: (options: TcpConnectOptions) => Socket) {
       asked.push(options);
       return make(options);
     },
+    connectAtOnce: (options: TcpConnectOptions) => {
+      asked.push(options);
+      return atOnce();
+    },
   } as Kernel;
   const keepAlive = { timeSeconds: 1, intervalSeconds: 2, retries: 3 };
   const dialer: Dialer = { kernel, clock, mark: 1337, keepAlive, userTimeoutMs: 9000, sockets };
   const outcomes: (Socket | MeshError)[] = [];
-  const start = (kind: DialTarget['kind'] = 'remote'): Disposable =>
+  const start = (kind: DialTarget['kind'] = 'remote'): Disposable | undefined =>
     dial(
       dialer,
       { netns, to: at('10.0.0.2:80'), from: '10.0.0.1', kind },
@@ -72,6 +79,48 @@ suite('dial', () => {
     await f.sockets.whenEmpty();
   });
 
+  test('an application: connected before it returns, without keepalive; refused the same way', async () => {
+    const ready = new Socket();
+    const f = fixture(
+      () => assert.fail('not at once'),
+      () => ready,
+    );
+    assert.equal(f.start('application'), undefined);
+    assert.deepEqual(f.outcomes, [ready]);
+    assert.equal(f.asked[0]?.keepAlive, undefined);
+    assert.equal(f.sockets.size, 1);
+    ready.destroy();
+    await f.sockets.whenEmpty();
+    const refused = fixture(
+      () => assert.fail('not at once'),
+      () => {
+        throw Object.assign(new Error('connect 10.0.0.2:80: ECONNREFUSED'), {
+          code: 'ECONNREFUSED',
+          syscall: 'connect',
+        });
+      },
+    );
+    assert.equal(refused.start('application'), undefined);
+    assert.deepEqual(code(refused.outcomes[0]), [
+      'CONNECT_FAILED',
+      'connection failed: 10.0.0.2:80: Connection refused',
+    ]);
+  });
+
+  test('an application that does not answer at once is waited for', async (t) => {
+    const port = await listening(t);
+    const f = fixture(
+      () => connect(port, '127.0.0.1'),
+      () => undefined,
+    );
+    assert.notEqual(f.start('application'), undefined);
+    assert.deepEqual(f.outcomes, []);
+    while (f.outcomes.length === 0) await new Promise((resolve) => setImmediate(resolve));
+    const [socket] = f.outcomes as unknown[];
+    assert.ok(socket instanceof Socket);
+    socket.destroy();
+  });
+
   const refusals: readonly (readonly [string, string])[] = [
     ['ECONNREFUSED', 'Connection refused'],
     ['EHOSTUNREACH', 'No route to host'],
@@ -109,7 +158,7 @@ suite('dial', () => {
     const f = fixture(() => {
       throw new Error('bind 10.0.0.1:0: EADDRNOTAVAIL');
     });
-    f.start()[Symbol.dispose]();
+    f.start()?.[Symbol.dispose]();
     assert.deepEqual(code(f.outcomes[0]), [
       'CONNECT_FAILED',
       'connection failed: bind 10.0.0.1:0: EADDRNOTAVAIL',
@@ -120,7 +169,7 @@ suite('dial', () => {
   test('given up: no outcome, the socket is closed', async (t) => {
     const port = await listening(t);
     const f = fixture(() => connect(port, '127.0.0.1'));
-    f.start()[Symbol.dispose]();
+    f.start()?.[Symbol.dispose]();
     await f.sockets.whenEmpty();
     f.clock.advance(60_000);
     await new Promise((resolve) => setImmediate(resolve));

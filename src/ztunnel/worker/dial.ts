@@ -2,7 +2,7 @@
 import type { Socket } from 'node:net';
 import { MeshError } from '#/errors/index.ts';
 import { formatSocketAddress, type Clock, type SocketAddress } from '#/kit/index.ts';
-import type { KeepAlive, Kernel, Netns } from '#/sys/index.ts';
+import type { KeepAlive, Kernel, Netns, TcpConnectOptions } from '#/sys/index.ts';
 import type { PodSockets } from './pod-sockets.ts';
 
 export interface Dialer {
@@ -29,34 +29,45 @@ export interface DialTarget {
 export const connectTimeoutMs = 10_000;
 
 /**
- * Calls exactly one of the two; `failed` before it returns if the socket cannot be made or bound. The socket is
- * paused, half-open allowed, without listeners of ours.
+ * Calls exactly one of the two; before it returns if the socket cannot be made, or is connected at once, as those of
+ * applications mostly are. The socket is paused, half-open allowed, without listeners of ours. Dispose what it returns
+ * to give up; undefined if there is nothing left to give up.
  */
 export function dial(
   dialer: Dialer,
   target: DialTarget,
   connected: (socket: Socket) => void,
   failed: (error: MeshError) => void,
-): Disposable {
+): Disposable | undefined {
   const where = formatSocketAddress(target.to.ip, target.to.port);
+  const local = target.kind === 'application';
+  const options: TcpConnectOptions = {
+    netns: target.netns,
+    ip: target.to.ip,
+    port: target.to.port,
+    mark: dialer.mark,
+    noDelay: true,
+    keepAlive: local ? undefined : dialer.keepAlive,
+    userTimeoutMs: local ? undefined : dialer.userTimeoutMs,
+    bindIp: target.from,
+  };
   let socket: Socket;
+  let atOnce: boolean;
   try {
-    socket = dialer.kernel.connect({
-      netns: target.netns,
-      ip: target.to.ip,
-      port: target.to.port,
-      mark: dialer.mark,
-      noDelay: true,
-      ...(target.kind === 'application'
-        ? {}
-        : { keepAlive: dialer.keepAlive, userTimeoutMs: dialer.userTimeoutMs }),
-      bindIp: target.from,
-    });
+    const ready = local ? dialer.kernel.connectAtOnce(options) : undefined;
+    socket = ready ?? dialer.kernel.connect(options);
+    atOnce = ready !== undefined;
   } catch (cause) {
-    failed(new MeshError('CONNECT_FAILED', `connection failed: ${(cause as Error).message}`));
-    return { [Symbol.dispose]: () => {} };
+    const error = cause as NodeJS.ErrnoException;
+    const text = error.syscall === 'connect' ? `${where}: ${connectErrorText(error)}` : error.message;
+    failed(new MeshError('CONNECT_FAILED', `connection failed: ${text}`));
+    return undefined;
   }
   dialer.sockets.add(socket, 'other');
+  if (atOnce) {
+    connected(socket);
+    return undefined;
+  }
   const timer = dialer.clock.after(connectTimeoutMs, () => {
     settle();
     socket.destroy();

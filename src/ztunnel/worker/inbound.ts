@@ -259,6 +259,7 @@ function deliver(
       held.refuse(503);
     },
   );
+  if (dialing === undefined) return;
   relay.onClose((code) => {
     dialing[Symbol.dispose]();
     held.refuse(code === 'POLICY_CHANGED' ? 401 : 503);

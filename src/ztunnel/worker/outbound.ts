@@ -140,6 +140,7 @@ function passThrough(
       cut(socket);
     },
   );
+  if (dialing === undefined) return;
   relay.onClose(() => {
     dialing[Symbol.dispose]();
     cut(socket);

@@ -123,6 +123,7 @@ function deliver(
       cut(socket);
     },
   );
+  if (dialing === undefined) return;
   relay.onClose(() => {
     dialing[Symbol.dispose]();
     cut(socket);
