@@ -112,6 +112,21 @@ test('the peer ends first and still gets what the application says', async () =>
   assert.deepEqual(await scene.over(), { fromSocket: 10, toSocket: 3 });
 });
 
+test('the application has ended, and reads late: it still gets all, and an end', async () => {
+  for (const length of [100, 3_000_000]) {
+    using scene = await new Scene().start({ read: false });
+    scene.app.end('question');
+    await until(() => scene.far.events.includes('ended'));
+    pump(scene.far.stream, scene.far, length);
+    await settle();
+    scene.log.read();
+    assert.deepEqual(await scene.over(), { fromSocket: 8, toSocket: length });
+    await scene.appClosed();
+    assert.equal(scene.log.bytes, length);
+    assert.deepEqual(scene.log.events, ['end', 'close']);
+  }
+});
+
 test('a socket that was made without half-open is made to allow it', async () => {
   using scene = await new Scene().start({ before: ({ socket }) => (socket.allowHalfOpen = false) });
   scene.app.end('question');

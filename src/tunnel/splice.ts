@@ -2,8 +2,7 @@
 // through; back-pressure passes through both ways; every byte that was taken from the tunnel is credited once,
 // when the socket has written it.
 import type { Socket } from 'node:net';
-import { resetSocket } from '#/sys/index.ts';
-import { readTransient } from '#/sys/index.ts';
+import { holdForEnd, readTransient, resetSocket } from '#/sys/index.ts';
 import { h2Error } from './h2/frames.ts';
 import type { H2Stream, StreamFailure, StreamSink } from './h2/stream.ts';
 import { releaseSlabs, SlabQueue } from './slab-queue.ts';
@@ -41,6 +40,8 @@ export class Splice implements StreamSink, TurnTask {
   #credited = 0;
   #socketEnded = false;
   #streamClosed = false;
+  /** Closed after both directions had ended and all was written: the kernel sends the rest and the end. */
+  #shut = false;
   #finished = false;
 
   /** `done` is called once, later, when nothing more will be copied. The socket is then destroyed or has ended. */
@@ -90,7 +91,7 @@ export class Splice implements StreamSink, TurnTask {
   readonly #onSocketClose = (): void => {
     this.#credit(this.toSocket);
     // After an orderly end, what the application sent may still be on its way to the peer.
-    if (this.#socketEnded && this.#socket.writableFinished) return;
+    if (this.#shut || (this.#socketEnded && this.#socket.writableFinished)) return;
     this.#finish();
     this.#stream.reset(h2Error.cancel);
   };
@@ -137,7 +138,7 @@ export class Splice implements StreamSink, TurnTask {
     this.#writing--;
     const written = this.#lent.shift();
     // A write that was cut short may still be under way in the kernel's hands: its memory is not used again.
-    if (this.#socket.destroyed) return;
+    if (this.#socket.destroyed && !this.#shut) return;
     if (written !== undefined) releaseSlabs(written);
     this.#credit(this.#handedOn - this.#socket.writableLength);
     if (this.#writing === 0 && !this.#flushPlanned) this.#handOn();
@@ -152,8 +153,17 @@ export class Splice implements StreamSink, TurnTask {
   }
 
   ended(): void {
+    const socket = this.#socket;
+    // One packet, and one wake-up of the reader, for the last bytes and the end.
+    if (this.#writing === 0 && this.#queue.size > 0) holdForEnd(socket);
     this.#handOn();
-    this.#socket.end();
+    if (!this.#socketEnded || socket.writableLength > 0 || socket.destroyed) {
+      socket.end();
+      return;
+    }
+    // Nothing is left to read, so that closing sends an end and no reset; `end` would do so a turn later, and close then.
+    this.#shut = true;
+    socket.destroy();
   }
 
   writable(): void {
@@ -178,7 +188,8 @@ export class Splice implements StreamSink, TurnTask {
 
   /** Both directions have ended, and all that came has been written. */
   readonly #settle = (): void => {
-    if (this.#streamClosed && this.#socketEnded && this.#socket.writableFinished) this.#finish();
+    if (!this.#streamClosed || !this.#socketEnded) return;
+    if (this.#shut || this.#socket.writableFinished) this.#finish();
   };
 
   #finish(failure?: NonNullable<SpliceResult['failure']>): void {
