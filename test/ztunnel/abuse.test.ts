@@ -267,13 +267,16 @@ suite('abuse', () => {
       assert.equal(
         await ask(
           `${web.ip}:8080`,
-          ['baggage', 'k8s.namespace.name="; evil=1,,=,k8s.cluster.name=\u0007'],
+          ['baggage', 'k8s.namespace.name="; evil=1,,=,k8s.cluster.name=\\'],
           ['forwarded', 'for="[;host=evil" dst.workload="x'],
           ['traceparent', 'zz'],
-          ['x-forwarded-network', '\u0001'],
+          ['x-forwarded-network', '"'],
         ),
         '200',
       );
+      // A control character is malformed in any field (RFC 9113, 8.2.1).
+      for (const name of ['baggage', 'x-forwarded-network'])
+        assert.match(await ask(`${web.ip}:8080`, [name, 'a\u0007']), /protocol/i);
       await node.settled();
       for (const line of watch.lines) assert.match(line, /^[ -~\t]+ (error=".*"|duration="\d+ms")$/, line);
     });
