@@ -14,6 +14,8 @@ export interface AccessParty {
   /** Only for mutual TLS. */
   readonly identity?: string | undefined;
   readonly cluster?: string | undefined;
+  /** The same object for all parties that differ in their address only: what is said of them is then made once. */
+  readonly alike?: object | undefined;
 }
 
 export interface AccessRecord {
@@ -80,7 +82,7 @@ const address = ({ ip, port }: SocketAddress): string => formatSocketAddress(ip,
 const wholeMs = (ms: number): string => `${Math.max(0, Math.floor(ms))}ms`;
 const has = (text: string | undefined): text is string => text !== undefined && text !== '';
 
-function plainParty(prefix: string, party: AccessParty): string {
+function plainParty(prefix: Prefix, party: AccessParty): string {
   let text = '';
   if (has(party.workload)) text += ` ${prefix}.workload=${quote(party.workload)}`;
   if (has(party.namespace)) text += ` ${prefix}.namespace=${quote(party.namespace)}`;
@@ -89,14 +91,35 @@ function plainParty(prefix: string, party: AccessParty): string {
   return text;
 }
 
+type Prefix = 'src' | 'dst';
+type Texts = Readonly<Record<Prefix, WeakMap<object, string>>>;
+const newTexts = (): Texts => ({ src: new WeakMap(), dst: new WeakMap() });
+const plainTexts = newTexts();
+const jsonTexts = newTexts();
+
+function partyText(
+  texts: Texts,
+  make: (prefix: Prefix, party: AccessParty) => string,
+  prefix: Prefix,
+  party: AccessParty,
+): string {
+  if (party.alike === undefined) return make(prefix, party);
+  const kept = texts[prefix].get(party.alike);
+  if (kept !== undefined) return kept;
+  // Through bytes, so that it is one piece and not a chain that is walked again for each line.
+  const made = Buffer.from(make(prefix, party)).toString();
+  texts[prefix].set(party.alike, made);
+  return made;
+}
+
 function formatPlain(record: AccessRecord, ms: number): string {
   const { source, destination, totals } = record;
   let line = `${accessTime(ms)}\t${record.level}\taccess\t${record.message}\tsrc.addr=${address(source.address)}`;
-  line += plainParty('src', source);
+  line += partyText(plainTexts, plainParty, 'src', source);
   line += ` dst.addr=${address(destination.address)}`;
   if (has(record.hboneAddress)) line += ` dst.hbone_addr=${record.hboneAddress}`;
   if (has(record.service)) line += ` dst.service=${quote(record.service)}`;
-  line += plainParty('dst', destination);
+  line += partyText(plainTexts, plainParty, 'dst', destination);
   line += ` direction="${record.direction}"`;
   if (totals !== undefined)
     line += ` bytes_sent=${totals.bytesSent} bytes_recv=${totals.bytesReceived} duration="${wholeMs(totals.durationMs)}"`;
@@ -104,7 +127,7 @@ function formatPlain(record: AccessRecord, ms: number): string {
   return line;
 }
 
-function jsonParty(prefix: string, party: AccessParty): string {
+function jsonParty(prefix: Prefix, party: AccessParty): string {
   let text = '';
   if (has(party.workload)) text += `,"${prefix}.workload":${JSON.stringify(party.workload)}`;
   if (has(party.namespace)) text += `,"${prefix}.namespace":${JSON.stringify(party.namespace)}`;
@@ -116,11 +139,11 @@ function jsonParty(prefix: string, party: AccessParty): string {
 function formatJson(record: AccessRecord, ms: number): string {
   const { source, destination, totals } = record;
   let line = `{"level":"${record.level}","time":"${accessTime(ms)}","scope":"access","message":"${record.message}"`;
-  line += `,"src.addr":"${address(source.address)}"${jsonParty('src', source)}`;
+  line += `,"src.addr":"${address(source.address)}"${partyText(jsonTexts, jsonParty, 'src', source)}`;
   line += `,"dst.addr":"${address(destination.address)}"`;
   if (has(record.hboneAddress)) line += `,"dst.hbone_addr":${JSON.stringify(record.hboneAddress)}`;
   if (has(record.service)) line += `,"dst.service":${JSON.stringify(record.service)}`;
-  line += `${jsonParty('dst', destination)},"direction":"${record.direction}"`;
+  line += `${partyText(jsonTexts, jsonParty, 'dst', destination)},"direction":"${record.direction}"`;
   if (totals !== undefined)
     line += `,"bytes_sent":${totals.bytesSent},"bytes_recv":${totals.bytesReceived},"duration":"${wholeMs(totals.durationMs)}"`;
   if (record.error !== undefined) line += `,"error":${JSON.stringify(record.error)}`;

@@ -41,6 +41,29 @@ function setUp(levels: readonly LogLevel[] = ['info', 'warn', 'error']) {
   return { lines, metrics, ledger, count, pass: (ms: number) => (clock += ms) };
 }
 
+test('who is named depends on the identity of each connection, not on the last one of the same workload', () => {
+  const { ledger, lines } = setUp();
+  const other = 'spiffe://cluster.local/ns/shop/sa/other' as Identity;
+  const ways: readonly Partial<OpenConnection>[] = [
+    {},
+    { mutualTls: false },
+    { sourceIdentity: other },
+    {},
+    { mutualTls: false },
+    { sourceAddress: at('10.1.0.6:1') },
+  ];
+  for (const way of ways) ledger.open({ ...connection, ...way }).complete();
+  const seen = lines.map((line) => line.match(/src\.addr=\S+|src\.identity="[^"]*"/g)?.join(' '));
+  assert.deepEqual(seen, [
+    `src.addr=10.1.0.5:41022 src.identity="${web}"`,
+    'src.addr=10.1.0.5:41022',
+    `src.addr=10.1.0.5:41022 src.identity="${other}"`,
+    `src.addr=10.1.0.5:41022 src.identity="${web}"`,
+    'src.addr=10.1.0.5:41022',
+    `src.addr=10.1.0.6:1 src.identity="${web}"`,
+  ]);
+});
+
 const failures = Object.keys(errorRegistry) as ErrorCode[];
 
 test('each way in which a connection can end gives one line and one closed connection', () => {

@@ -55,6 +55,23 @@ export interface Failure {
 
 const directionOf = (reporter: Reporter): Direction => (reporter === 'source' ? 'outbound' : 'inbound');
 
+interface Known {
+  readonly identity: string | undefined;
+}
+
+const byIdentity = new WeakMap<Workload, Known>();
+const withoutIdentity = new WeakMap<Workload, Known>();
+
+/** The same for all connections of a workload, so long as it goes by the same identity. */
+function alike(workload: Workload, identity: string | undefined): Known {
+  const lastKnown = identity === undefined ? withoutIdentity : byIdentity;
+  const kept = lastKnown.get(workload);
+  if (kept !== undefined && kept.identity === identity) return kept;
+  const made = { identity };
+  lastKnown.set(workload, made);
+  return made;
+}
+
 function party(
   address: SocketAddress,
   workload: Workload | undefined,
@@ -75,6 +92,7 @@ function party(
     namespace: workload.namespace,
     identity,
     cluster: workload.clusterId,
+    alike: alike(workload, identity),
   };
 }
 
