@@ -42,7 +42,7 @@ export interface TcpSocketOptions {
   readonly netns?: Netns | undefined;
   readonly family: 4 | 6;
   readonly mark?: number | undefined;
-  /** Source address, port chosen at connect. Need not be local (IP_TRANSPARENT + IP_FREEBIND). */
+  /** Source address, port chosen at connect. Need not be local (IP_TRANSPARENT). */
   readonly bindIp?: string | undefined;
   readonly noDelay?: boolean | undefined;
   readonly keepAlive?: KeepAlive | undefined;

@@ -33,7 +33,6 @@ const option = {
   keepAlive: [SOL_SOCKET, 9, 'SO_KEEPALIVE'],
   reusePort: [SOL_SOCKET, 15, 'SO_REUSEPORT'],
   mark: [SOL_SOCKET, 36, 'SO_MARK'],
-  freeBind: [SOL_IP, 15, 'IP_FREEBIND'],
   transparentV4: [SOL_IP, 19, 'IP_TRANSPARENT'],
   bindAddressNoPort: [SOL_IP, 24, 'IP_BIND_ADDRESS_NO_PORT'],
   v6Only: [SOL_IPV6, 26, 'IPV6_V6ONLY'],
@@ -88,6 +87,7 @@ function made(fd: number, setUp: (fd: number) => void): number {
 
 function bindTo(fd: number, netns: Netns | undefined, ip: string, port: number): void {
   const length = writeSockaddr(ip, port);
+  if (length === 0) throw new TypeError(`'${ip}' is not an IP address`);
   if (libc.bind(fd, sockaddr, length) !== 0)
     throw new SystemError('bind', lastErrno(), `${formatSocketAddress(ip, port)}${where(netns)}`);
 }
@@ -144,11 +144,8 @@ export function tcpSocket(o: TcpSocketOptions): number {
     if (o.keepAlive !== undefined) setKeepAlive(fd, o.keepAlive);
     if (o.userTimeoutMs !== undefined) set(fd, option.userTimeout, o.userTimeoutMs);
     if (o.bindIp !== undefined) {
-      checkAddress(o.bindIp, 0);
-      // Transparent alone would do for a foreign address; freebind also lets through one that is only about
-      // to come. The port is chosen at connect, so that ports are unique per destination and not per host.
+      // Lets through a foreign address, and one that is only about to come. The port is chosen at connect, so that ports are unique per destination and not per host.
       set(fd, o.family === 4 ? option.transparentV4 : option.transparentV6, 1);
-      set(fd, option.freeBind, 1);
       set(fd, option.bindAddressNoPort, 1);
       bindTo(fd, o.netns, o.bindIp, 0);
     }
