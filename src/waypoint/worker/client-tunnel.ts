@@ -4,7 +4,8 @@ import { formatSocketAddress } from '#/kit/index.ts';
 import { errorText } from '#/errors/index.ts';
 import { serviceKey, type ConnectionFacts } from '#/model/index.ts';
 import { h2Error } from '#/tunnel/index.ts';
-import { lookUp, type WorkerContext } from './context.ts';
+import { bindingWaitMs, BindingChanges } from './binding-changes.ts';
+import { changed, lookUp, type WorkerContext } from './context.ts';
 import { EarlyBytes } from './early-bytes.ts';
 import { ClientConnectionContext, type HttpEngine } from './requests/client-connection.ts';
 import type { Peer, TunnelRequest } from './listener.ts';
@@ -20,11 +21,13 @@ export class ClientTunnels {
   readonly #context: WorkerContext;
   readonly #engine: HttpEngine;
   readonly #tcp: TcpRelays;
+  readonly #bindings: BindingChanges;
   readonly #connections = new Set<ClientConnectionContext>();
   /** The control plane has told all that it has: before, a policy could be missing. */
   configured = false;
 
   constructor(context: WorkerContext, engine: HttpEngine, tcp: TcpRelays) {
+    this.#bindings = new BindingChanges(context.clock);
     this.#context = context;
     this.#engine = engine;
     this.#tcp = tcp;
@@ -56,10 +59,20 @@ export class ClientTunnels {
       await lookUp(this.#context, found.keys);
       found = resolveTarget(request.authority, peer.address.ip, self, view);
     }
+    if (found.kind === 'unbound' && !this.#bindings.lately(found.target)) {
+      await changed(this.#context, bindingWaitMs, () => {
+        found = resolveTarget(request.authority, peer.address.ip, self, view);
+        return found.kind !== 'unbound';
+      });
+    }
     if (request.held.stream.gone) return;
     if (found.kind === 'needs') this.#refuse(peer, request, 503, 'the control plane does not answer');
     else if (found.kind === 'refuse') this.#refuse(peer, request, found.status, found.reason);
-    else this.#serve(peer, request, found);
+    else if (found.kind === 'target') {
+      this.#bindings.bound(found);
+      this.#serve(peer, request, found);
+    } else if (this.#bindings.lately(found.target)) this.#serve(peer, request, found.target);
+    else this.#refuse(peer, request, 404, found.reason);
   }
 
   #refuse(peer: Peer, request: TunnelRequest, status: number, reason: string): void {

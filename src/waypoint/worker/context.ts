@@ -35,3 +35,17 @@ export async function lookUp(
   );
   await Promise.race([view.ask(keys), late.promise]);
 }
+
+/** Resolves when the mesh has changed so that `done` is true, or the time is over. */
+export async function changed(
+  { view, clock }: Pick<WorkerContext, 'view' | 'clock'>,
+  ms: number,
+  done: () => boolean,
+): Promise<void> {
+  const waiting = Promise.withResolvers<void>();
+  using _timer = clock.after(ms, waiting.resolve);
+  using _changes = view.onChange(() => {
+    if (done()) waiting.resolve();
+  });
+  await waiting.promise;
+}

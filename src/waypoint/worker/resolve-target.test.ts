@@ -38,6 +38,7 @@ store.apply({
 const told = (authority: string): string => {
   const found = resolveTarget(authority, ip('10.1.0.2'), self, store);
   if (found.kind === 'refuse') return `${found.status} ${found.reason}`;
+  if (found.kind === 'unbound') return `unbound: ${found.reason}`;
   if (found.kind === 'needs') return `needs ${found.keys.join()}`;
   return `${found.service?.name ?? found.workload?.name} ${found.port}`;
 };
@@ -57,12 +58,12 @@ test('what is bound to this waypoint is served, however the binding names it', (
 
 test('nothing else: a waypoint lends its identity to nobody', () => {
   const cases = {
-    '10.9.0.6:80': '404 service ns/other.ns.svc.cluster.local is not bound to this waypoint',
-    '10.9.0.7:80': '404 service ns/stolen.ns.svc.cluster.local is not bound to this waypoint',
-    '10.9.0.8:80': '404 service ns/free.ns.svc.cluster.local is not bound to this waypoint',
-    '10.1.0.2:80': '404 workload ns/free is not bound to this waypoint',
+    '10.9.0.6:80': 'unbound: service ns/other.ns.svc.cluster.local is not bound to this waypoint',
+    '10.9.0.7:80': 'unbound: service ns/stolen.ns.svc.cluster.local is not bound to this waypoint',
+    '10.9.0.8:80': 'unbound: service ns/free.ns.svc.cluster.local is not bound to this waypoint',
+    '10.1.0.2:80': 'unbound: workload ns/free is not bound to this waypoint',
     '10.9.0.2:81': '404 service ns/app.ns.svc.cluster.local has no port 81',
-    '10.9.0.1:80': '404 service ns/waypoint.ns.svc.cluster.local is not bound to this waypoint',
+    '10.9.0.1:80': 'unbound: service ns/waypoint.ns.svc.cluster.local is not bound to this waypoint',
     '127.0.0.1:15000': '404 no service and no workload has the address 127.0.0.1',
     '169.254.169.254:80': '404 no service and no workload has the address 169.254.169.254',
     'localhost:80': '404 no service has the hostname localhost',

@@ -43,7 +43,9 @@ export interface Target {
 export type ResolvedTarget =
   | Target
   | { readonly kind: 'needs'; readonly keys: readonly MeshKey[] }
-  | { readonly kind: 'refuse'; readonly status: 400 | 404 | 503; readonly reason: string };
+  | { readonly kind: 'refuse'; readonly status: 400 | 404 | 503; readonly reason: string }
+  /** There is such a target, and it is not bound to this waypoint: a refusal, unless that is about to change. */
+  | { readonly kind: 'unbound'; readonly target: Target; readonly reason: string };
 
 const refuse = (status: 400 | 404 | 503, reason: string): ResolvedTarget => ({
   kind: 'refuse',
@@ -108,11 +110,18 @@ function serviceTarget(
   const bound =
     isSelf(service.waypoint, self, view) ||
     service.weightedWaypoints.some(({ destination: one }) => isSelf(one, self, view));
-  if (!bound) return refuse(404, `service ${serviceKey(service)} is not bound to this waypoint`);
   const declared = service.ports.find(({ servicePort }) => servicePort === destination.port);
   if (declared === undefined)
     return refuse(404, `service ${serviceKey(service)} has no port ${destination.port}`);
-  return { kind: 'target', service, port: destination.port, destination, protocol: declared.appProtocol };
+  const target: Target = {
+    kind: 'target',
+    service,
+    port: destination.port,
+    destination,
+    protocol: declared.appProtocol,
+  };
+  if (bound) return target;
+  return { kind: 'unbound', target, reason: `service ${serviceKey(service)} is not bound to this waypoint` };
 }
 
 function workloadTarget(
@@ -121,15 +130,16 @@ function workloadTarget(
   self: WaypointSelf,
   view: MeshView,
 ): ResolvedTarget {
-  if (!isSelf(workload.waypoint, self, view))
-    return refuse(404, `workload ${workload.namespace}/${workload.name} is not bound to this waypoint`);
-  return {
+  const target: Target = {
     kind: 'target',
     workload,
     port: destination.port,
     destination,
     protocol: workloadProtocol(workload, destination.port, view),
   };
+  if (isSelf(workload.waypoint, self, view)) return target;
+  const name = `${workload.namespace}/${workload.name}`;
+  return { kind: 'unbound', target, reason: `workload ${name} is not bound to this waypoint` };
 }
 
 /** What the services that lead to the port say of it. */
