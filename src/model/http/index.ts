@@ -2,6 +2,7 @@
 export * from './attachment.ts';
 export * from './destination-policy.ts';
 export * from './extension.ts';
+export * from './grpc-status.ts';
 export * from './provider.ts';
 export * from './request.ts';
 export * from './resource.ts';

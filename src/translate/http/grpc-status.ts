@@ -1,24 +1,7 @@
 // Statuses of gRPC by their names (google.rpc.Code).
+import { grpcStatusNames } from '#/model/index.ts';
 
-const names = [
-  'OK',
-  'CANCELLED',
-  'UNKNOWN',
-  'INVALID_ARGUMENT',
-  'DEADLINE_EXCEEDED',
-  'NOT_FOUND',
-  'ALREADY_EXISTS',
-  'PERMISSION_DENIED',
-  'RESOURCE_EXHAUSTED',
-  'FAILED_PRECONDITION',
-  'ABORTED',
-  'OUT_OF_RANGE',
-  'UNIMPLEMENTED',
-  'INTERNAL',
-  'UNAVAILABLE',
-  'DATA_LOSS',
-  'UNAUTHENTICATED',
-];
+const names: readonly string[] = grpcStatusNames;
 
 /** 0 to 16, by name or number; undefined if it is none. */
 export function grpcStatusNumber(text: string): number | undefined {
