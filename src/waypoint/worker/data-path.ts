@@ -90,7 +90,6 @@ export class DataPath {
         canonicalRevision: 'latest',
         namespace: config.namespace,
         clusterId: config.clusterId,
-        meshId: this.resources.mesh.meshId,
       },
       log,
       more: ({ trafficPolicies, extensions }, policies): ChainParts => ({

@@ -27,7 +27,7 @@ export interface TargetConfigOptions {
   readonly identity: Identity;
   readonly forwardClientIdentity: boolean;
   /** Who this waypoint is, for spans. */
-  readonly proxy: ProxyFacts;
+  readonly proxy: Omit<ProxyFacts, 'meshId'>;
   readonly log: Logger;
   /** Filters that ask somebody else, or run code of users: by place in the chain. */
   readonly more: (attached: AttachedResources, policies: TargetConfig['policies']) => ChainParts;
@@ -135,7 +135,10 @@ export class TargetConfigs {
 
   #tracing(tracing: EffectiveTracing): RequestTracing | undefined {
     const { resources, proxy, log } = this.#options;
-    const made = compileRequestTracing(tracing, resources.providers.get(tracing.provider), { ids, proxy });
+    const made = compileRequestTracing(tracing, resources.providers.get(tracing.provider), {
+      ids,
+      proxy: { ...proxy, meshId: resources.mesh.meshId },
+    });
     if ('problem' in made) {
       log.warn('tracing', { error: made.problem });
       return undefined;
