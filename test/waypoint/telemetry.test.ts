@@ -283,6 +283,7 @@ describe('telemetry of a waypoint', () => {
           'http://app-v1/get?traced',
           'guid:x-request-id',
           'istio.canonical_service',
+          'istio.mesh_id',
           'istio.source_workload',
           'istio.destination_workload',
         ])
